@@ -1,0 +1,1 @@
+"""Music and model. Knows nothing of windows, devices for sound, or threads."""

@@ -1,0 +1,1 @@
+"""Teaches the engine's model: corpora, losses, the training loop, evaluation. Knows nothing of windows."""
