@@ -57,7 +57,8 @@ class Event:
     """Anything that is not a note, a meter or a tempo: kept byte for byte at its tick.
 
     `data` is a whole MIDI message (status byte first, channel included) or a meta or sysex event
-    (`FF type payload` and `F0 payload`, without the length, which the writer adds).
+    (`FF type payload` and `F0 payload`, without the length, which the writer adds). `track` is an index into
+    `Score.tracks`, or -1 for what belongs to the song as a whole (title, markers, key of a conductor track).
     """
 
     tick: int
@@ -83,9 +84,10 @@ class Score:
     warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        notes = np.asarray(self.notes, dtype=NOTE)
-        order = np.lexsort((notes["pitch"], notes["track"], notes["tick"]))
-        notes = notes[order]
+        notes = np.array(self.notes, dtype=NOTE)
+        key = notes["tick"] << 24 | notes["track"].astype(np.int64) << 8 | notes["pitch"]
+        if (key[1:] < key[:-1]).any():
+            notes = notes[np.argsort(key, kind="stable")]
         notes.flags.writeable = False
         object.__setattr__(self, "notes", notes)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine.errors import MorphonyError
 from engine.score.score import DEFAULT_TEMPO, Score
 
 CLOCKS_PER_QUARTER = 24
+MAX_BARS = 1_000_000  # a file of 45 bytes can claim more; no array is sized by such a claim
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +49,27 @@ class TempoMap:
         return out
 
 
+def _stretches(score: Score, end_tick: int | None) -> list[tuple[int, int, int, float, int]]:
+    """(start tick, numerator, denominator, bar length in ticks, number of bars) for each run of one meter."""
+    end = max(score.end_tick if end_tick is None else end_tick, 1)
+    by_tick = {0: (4, 4)} | {
+        max(m.tick, 0): (m.numerator, m.denominator) for m in sorted(score.meters, key=lambda m: m.tick)
+    }
+    changes = sorted(t for t in by_tick if t < end)
+    out = []
+    for here, following in zip(changes, [*changes[1:], end], strict=True):
+        numerator, denominator = by_tick[here]
+        length = max(score.ticks_per_quarter * 4 * numerator / denominator, 1.0)
+        count = max(int(np.ceil((following - here) / length - 1e-9)), 1)
+        out.append((here, numerator, denominator, length, count))
+    return out
+
+
+def count_bars(score: Score) -> int:
+    """How many bars `BarGrid.of` would lay, without laying them."""
+    return sum(count for *_, count in _stretches(score, None))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BarGrid:
     """Where the bars of a score begin. A meter change inside a bar ends that bar early, as notation does."""
@@ -59,16 +82,11 @@ class BarGrid:
     @classmethod
     def of(cls, score: Score, end_tick: int | None = None) -> BarGrid:
         """Lay bars from tick 0 until `end_tick` (default: the end of the last note); at least one bar."""
-        end = max(score.end_tick if end_tick is None else end_tick, 1)
-        by_tick = {0: (4, 4)} | {
-            max(m.tick, 0): (m.numerator, m.denominator) for m in sorted(score.meters, key=lambda m: m.tick)
-        }
-        changes = sorted(t for t in by_tick if t < end)
+        stretches = _stretches(score, end_tick)
+        if sum(count for *_, count in stretches) > MAX_BARS:
+            raise MorphonyError(f"The piece has more than {MAX_BARS:,} bars, which is the limit.")
         starts, numerators, denominators = [], [], []
-        for here, following in zip(changes, [*changes[1:], end], strict=True):
-            numerator, denominator = by_tick[here]
-            length = max(score.ticks_per_quarter * 4 * numerator / denominator, 1.0)
-            count = max(int(np.ceil((following - here) / length - 1e-9)), 1)
+        for here, numerator, denominator, length, count in stretches:
             starts.append(here + np.round(np.arange(count) * length).astype(np.int64))
             numerators.append(np.full(count, numerator))
             denominators.append(np.full(count, denominator))

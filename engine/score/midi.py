@@ -1,0 +1,179 @@
+"""MIDI files in and out: the one place where a `Score` meets the disk.
+
+Refuses what is not a regular file or too large before reading a byte; what the bytes mean is the parser's work.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import symusic
+
+from engine.errors import MorphonyError
+from engine.score import midi_parser, midi_writer
+from engine.score.score import DEFAULT_TEMPO, NOTE, Meter, Score, Tempo, Track
+
+MAX_BYTES = 64 * 2**20
+
+to_bytes = midi_writer.to_bytes
+
+
+def from_bytes(data: bytes, name: str = "") -> Score:
+    """Read a MIDI file held in memory; `name` is what a refusal calls it. Raises MorphonyError."""
+    return midi_parser.parse(data, name or "The MIDI data")
+
+
+def read(path: str | os.PathLike[str]) -> Score:
+    """Read a MIDI file with every event kept; oddities are in `Score.warnings`. Raises MorphonyError."""
+    return from_bytes(read_bytes(path), Path(path).name)
+
+
+def read_notes(path: str | os.PathLike[str]) -> Score:
+    """Notes, meters, tempi and the tracks that hold notes, fast; no events. Raises MorphonyError.
+
+    Well-formed files go through symusic, which does not tell channels: pitched tracks are numbered past the drums'.
+    """
+    data = read_bytes(path)
+    score = _by_symusic(data) if _is_well_formed(data) else None
+    if score is None:
+        return _only_notes(from_bytes(data, Path(path).name))
+    midi_parser.check_limits(score, Path(path).name)
+    return score
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES. Raises MorphonyError with a sentence naming the file."""
+    name = Path(path).name
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: opening a device may already do something
+            raise MorphonyError(f"{name} is not a regular file.")
+        with open(os.open(path, flags), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise MorphonyError(f"{name} is not a regular file.")
+            if found.st_size > MAX_BYTES:
+                raise MorphonyError(
+                    f"{name} is {found.st_size / 2**20:,.0f} MiB large; MIDI files over {MAX_BYTES >> 20} MiB are not opened."
+                )
+            return file.read(MAX_BYTES)
+    except OSError as error:
+        raise MorphonyError(f"{name} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # a NUL in the path
+        raise MorphonyError(f"{name!r} is not a possible file name.") from error
+
+
+def write(score: Score, path: str | os.PathLike[str]) -> None:
+    """Save as a MIDI file: whole or not at all, never half. Raises MorphonyError."""
+    write_bytes(to_bytes(score), path)
+
+
+def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
+    """Replace a file in one step: a temporary file beside it, flushed to the disk, then renamed. Raises MorphonyError."""
+    target = Path(path)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".tmp", dir=target.parent)
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        os.replace(temporary, target)
+        temporary = ""
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise MorphonyError(f"{target.name} could not be saved: {error.strerror or error}.") from error
+    finally:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself lasting, where the system lets a folder be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _is_well_formed(data: bytes) -> bool:
+    """Whether the frame of the file is exactly as the standard says, so that symusic reads it safely and rightly."""
+    if data[:8] != b"MThd\0\0\0\6" or len(data) < 14 or data[9] > 1 or data[8] or data[12] & 0x80 or not any(data[12:14]):
+        return False
+    at, tracks = 14, 0
+    while at < len(data):
+        if data[at : at + 4] != b"MTrk":
+            return False
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "big")
+        tracks += 1
+        if at > len(data) or data[at - 3 : at] != b"\xff\x2f\0":
+            return False
+    return tracks == int.from_bytes(data[10:12], "big") > 0
+
+
+def _by_symusic(data: bytes) -> Score | None:
+    """The score as symusic reads it, or None where it may differ from our own reading."""
+    try:
+        song = symusic.Score.from_midi(data)
+    except Exception:  # symusic raises a dozen kinds; our own reader then finds the reason
+        return None
+    tracks: list[Track] = []
+    parts = []
+    for line in song.tracks:
+        columns = line.notes.numpy()
+        if not len(columns["time"]):
+            continue
+        track = Track(line.name, line.program, 9 if line.is_drum else _pitched_channel(len(tracks)), line.is_drum)
+        if tracks and (tracks[-1].name, tracks[-1].is_drum) == (track.name, track.is_drum):
+            return None  # maybe one line that changes its program half-way, which symusic tears in two
+        rows = np.zeros(len(columns["time"]), NOTE)
+        for ours, theirs in (("tick", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
+            rows[ours] = columns[theirs]
+        rows["track"] = len(tracks)
+        if rows["tick"].min() < 0 or rows["duration"].min() < 0:
+            return None  # ticks beyond 2**31 wrap there
+        tracks.append(track)
+        parts.append(rows)
+    if not parts:
+        return None
+    meters = {0: Meter(0, 4, 4)} | {m.time: Meter(m.time, m.numerator, m.denominator) for m in song.time_signatures}
+    tempi = {0: Tempo(0, DEFAULT_TEMPO)} | {t.time: Tempo(t.time, t.mspq) for t in song.tempos}
+    if any(t.microseconds <= 0 for t in tempi.values()) or any(m.numerator * m.denominator <= 0 for m in meters.values()):
+        return None
+    return Score(
+        song.ticks_per_quarter,
+        tuple(tracks),
+        np.concatenate(parts),
+        tuple(m for _, m in sorted(meters.items())),
+        tuple(t for _, t in sorted(tempi.items())),
+    )
+
+
+def _pitched_channel(index: int) -> int:
+    """A channel for the pitched track at `index`: 0 to 15 in turn without the drums'."""
+    return index % 15 + (index % 15 >= midi_parser.DRUM_CHANNEL)
+
+
+def _only_notes(score: Score) -> Score:
+    """The same score without events and without tracks that hold no note."""
+    used, track = np.unique(score.notes["track"], return_inverse=True)
+    notes = score.notes.copy()
+    notes["track"] = track
+    tracks = tuple(score.tracks[int(i)] for i in used)
+    return Score(score.ticks_per_quarter, tracks, notes, score.meters, score.tempi, (), score.warnings)
