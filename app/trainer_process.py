@@ -1,0 +1,66 @@
+"""What runs in the spawned process: scan a folder, or fine-tune on it, and send every step home.
+
+No Qt here. Messages are (kind, payload) with payloads of plain values; see `app.trainer_thread` for who reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+NICE = 10
+
+
+def main(connection: Connection, cancel: Event, job: dict[str, Any]) -> None:
+    """Do one job and leave; a home that no longer listens ends it too."""
+    threads = max((os.cpu_count() or 2) - 1, 1)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    with contextlib.suppress(BrokenPipeError, EOFError, KeyboardInterrupt):
+        try:
+            JOBS[job["kind"]](connection, cancel, job, threads)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            from app.wording import sentence
+
+            connection.send(("failed", sentence(error)))
+    connection.close()
+
+
+def _scan(connection: Connection, cancel: Event, job: dict[str, Any], threads: int) -> None:
+    from trainer.corpus import scan
+
+    for report in scan(Path(job["folder"])):
+        connection.send(
+            ("report", (report.path, report.ok, report.reason, report.notes, report.bars, report.seconds))
+        )
+        if cancel.is_set():
+            connection.send(("cancelled", None))
+            return
+    connection.send(("finished", None))
+
+
+def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    from trainer.personalise import personalise
+
+    model = Path(job["model"]) if job["model"] else None
+    steps = personalise(model, Path(job["folder"]), Path(job["out"]), **job["options"])
+    for step in steps:
+        connection.send(("step", (step.n, step.seconds, step.train, step.held_out, step.message)))
+        if cancel.is_set():
+            steps.close()  # keeps the best so far
+            connection.send(("cancelled", None))
+            return
+    connection.send(("finished", None))
+
+
+JOBS = {"scan": _scan, "personalise": _personalise}

@@ -1,0 +1,13 @@
+"""What a user reads of an exception: one sentence. Knows no Qt, so that child processes may use it."""
+
+from __future__ import annotations
+
+from engine.errors import MorphonyError
+
+
+def sentence(error: BaseException) -> str:
+    """Our own errors as they are, any other with its name, on one line."""
+    if isinstance(error, MorphonyError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:240] if text else type(error).__name__

@@ -1,0 +1,230 @@
+"""The engine's thread: it imports torch behind the open window, holds the loaded model and does one job at a time.
+
+Knows jobs and their ends, no widgets and no music. `app.trainer_thread` is its sibling for fine-tuning.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from PySide6.QtCore import QMutex, QMutexLocker, QObject, QThread, QWaitCondition, Signal
+
+from app.wording import sentence
+from engine.score.score import Score
+
+
+class EngineState(Enum):
+    """Where the thread stands.
+
+    ::
+
+        ASLEEP --start--> LOADING --ok--> READY <--job ends-- WORKING
+                             |              |  --job-->         |
+                             v              +------stop---------+--> STOPPED
+                          FAILED --load--> LOADING
+    """
+
+    ASLEEP = "asleep"
+    LOADING = "loading"
+    READY = "ready"
+    WORKING = "working"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class JobEnd(Enum):
+    """How a job ends: all done, overtaken by a newer one or called off, or stopped by an exception (kept)."""
+
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the thread calls, bound to one loaded model. Tests give their own."""
+
+    reason: str  # the device and why
+    sliders: tuple[Any, ...]  # engine.session.SliderSpec
+    encode: Callable[[Score], Any]  # Score -> Piece
+    request: Callable[..., Any]  # engine.compose.Request
+    morph: Callable[[Any, Any], Iterator[Any]]  # Piece, Request -> BarsDone
+    apply: Callable[[Any, list[Any]], Score]  # Piece, BarsDone -> Score
+
+
+Opener = Callable[[Path | None, Path | None], Engine]  # model folder, adapter folder
+
+
+def open_engine(model: Path | None = None, adapter: Path | None = None) -> Engine:
+    """Import torch and load a model (None: the starter model) with an adapter on it, if any."""
+    import torch
+
+    torch.set_num_threads(1)  # two busy threads of one drag run slower than one beside the synth
+    from engine import compose
+    from engine.session import Session
+
+    session = Session.open(model, adapter=adapter)
+    return Engine(
+        session.device_reason,
+        tuple(session.sliders),
+        session.encode,
+        compose.Request,
+        lambda piece, request: compose.morph(session, piece, request),
+        compose.apply,
+    )
+
+
+@dataclass(slots=True)
+class Job:
+    """One piece of work. `score` waits to be encoded, or `piece` to be morphed by `request`."""
+
+    id: int
+    kind: str  # "load", "encode" or "morph"
+    payload: tuple[Any, ...]
+    cancelled: bool = False
+    end: JobEnd | None = None
+    error: Exception | None = None
+
+
+ORDER: Final = ("load", "encode", "morph")  # what a waiting thread does first
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What waits and what is under way: at most one job of each kind waits, the newest."""
+
+    waiting: dict[str, Job] = field(default_factory=dict)
+    current: Job | None = None
+    stopping: bool = False
+
+
+class EngineThread(QThread):
+    """Does loads, encodes and morphs, newest request first to survive; results carry the job they belong to."""
+
+    state_changed = Signal(object)  # EngineState
+    ready = Signal(str)  # the device and why
+    failed = Signal(str)  # loading failed: one sentence
+    encoded = Signal(object)  # Piece
+    bars_done = Signal(int, object)  # job, BarsDone
+    score_done = Signal(int, object)  # job, Score: the piece with every bar done so far
+    finished_job = Signal(int)  # every bar is done
+    job_failed = Signal(int, str)  # job, one sentence
+
+    def __init__(self, opener: Opener = open_engine, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("engine")
+        self._opener = opener
+        self._ids = itertools.count(1)
+        self._mutex = QMutex()
+        self._wake = QWaitCondition()
+        self._desk = _Desk()
+        self._last: tuple[Any, Any, dict[int, Any]] | None = None  # piece, bars, rows by bar of the last morph
+        self.state = EngineState.ASLEEP
+        self.engine: Engine | None = None
+        self.error: Exception | None = None  # what stopped the last job that failed
+
+    # From the GUI thread: none of these waits
+
+    def load(self, model: Path | None = None, adapter: Path | None = None) -> int:
+        """Load a model; the one in use stays until the new one is there."""
+        return self._put("load", (model, adapter))
+
+    def encode(self, score: Score) -> int:
+        """Encode a score; `encoded` brings the piece."""
+        return self._put("encode", (score,))
+
+    def request(self, piece: Any, request: Any) -> int:
+        """Morph a piece; a newer request calls this one off at its next bar."""
+        return self._put("morph", (piece, request))
+
+    def cancel(self) -> None:
+        """Call off every morph, waiting or under way."""
+        with QMutexLocker(self._mutex):
+            self._desk.waiting.pop("morph", None)
+            if self._desk.current is not None and self._desk.current.kind == "morph":
+                self._desk.current.cancelled = True
+
+    def stop(self) -> None:
+        """End the thread after the bar under way, and wait for it."""
+        with QMutexLocker(self._mutex):
+            self._desk.stopping = True
+            self._desk.waiting.clear()
+            if self._desk.current is not None:
+                self._desk.current.cancelled = True
+            self._wake.wakeAll()
+        self.wait()
+
+    def _put(self, kind: str, payload: tuple[Any, ...]) -> int:
+        job = Job(next(self._ids), kind, payload)
+        with QMutexLocker(self._mutex):
+            self._desk.waiting[kind] = job
+            current = self._desk.current
+            if current is not None and current.kind == kind == "morph":
+                current.cancelled = True
+            self._wake.wakeAll()
+        return job.id
+
+    # In the engine's thread
+
+    def run(self) -> None:
+        """Take jobs until stopped."""
+        while (job := self._take()) is not None:
+            self._tell(EngineState.LOADING if job.kind == "load" else EngineState.WORKING)
+            try:
+                getattr(self, f"_{job.kind}")(job)
+                job.end = JobEnd.CANCELLED if job.cancelled else JobEnd.FINISHED
+            except Exception as error:
+                job.end, job.error, self.error = JobEnd.FAILED, error, error
+                (self.failed.emit if job.kind == "load" else lambda s: self.job_failed.emit(job.id, s))(sentence(error))
+            if job.kind == "morph" and job.end is JobEnd.FINISHED:
+                self.finished_job.emit(job.id)
+            with QMutexLocker(self._mutex):
+                self._desk.current = None
+            self._tell(EngineState.READY if self.engine is not None else EngineState.FAILED)
+        self._tell(EngineState.STOPPED)
+        self.engine = self._last = None
+
+    def _take(self) -> Job | None:
+        with QMutexLocker(self._mutex):
+            while True:
+                if self._desk.stopping:
+                    return None
+                for kind in ORDER if self.engine is not None else ORDER[:1]:
+                    if kind in self._desk.waiting:
+                        self._desk.current = self._desk.waiting.pop(kind)
+                        return self._desk.current
+                self._wake.wait(self._mutex)
+
+    def _tell(self, state: EngineState) -> None:
+        if state is not self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    def _load(self, job: Job) -> None:
+        self.engine = self._opener(*job.payload)
+        self._last = None
+        self.ready.emit(self.engine.reason)
+
+    def _encode(self, job: Job) -> None:
+        assert self.engine is not None
+        self.encoded.emit(self.engine.encode(*job.payload))
+
+    def _morph(self, job: Job) -> None:
+        """Emit bars as they come. Bars not yet done keep what the last value of the same drag made of them."""
+        assert self.engine is not None
+        piece, request = job.payload
+        same = self._last is not None and self._last[0] is piece and self._last[1] == request.bars
+        rows: dict[int, Any] = self._last[2] if same and self._last is not None else {}
+        self._last = (piece, request.bars, rows)
+        for done in self.engine.morph(piece, request):
+            if job.cancelled:
+                return
+            self.bars_done.emit(job.id, done)
+            for bar in done.bars:
+                rows[bar] = type(done)((bar,), done.notes[done.notes["bar"] == bar])
+            self.score_done.emit(job.id, self.engine.apply(piece, list(rows.values())))
