@@ -6,20 +6,24 @@ Refuses what is not a regular file or too large before reading a byte; what the 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
-from collections import Counter
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import symusic
 
 from engine.errors import MorphonyError
 from engine.score import midi_parser, midi_writer
+from engine.score.midi_parser import DRUM_CHANNEL
 from engine.score.score import DEFAULT_TEMPO, NOTE, Meter, Score, Tempo, Track
 
 MAX_BYTES = 64 * 2**20
+_MAYBE_PROGRAM = re.compile(rb"[\xc0-\xcf][\0-\x7f]")  # every program change, and by chance something else
 
 to_bytes = midi_writer.to_bytes
 
@@ -59,9 +63,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             if not stat.S_ISREG(found.st_mode):
                 raise MorphonyError(f"{name} is not a regular file.")
             if found.st_size > MAX_BYTES:
-                raise MorphonyError(
-                    f"{name} is {found.st_size / 2**20:,.0f} MiB large; MIDI files over {MAX_BYTES >> 20} MiB are not opened."
-                )
+                size = f"{found.st_size / 2**20:,.0f} MiB"
+                raise MorphonyError(f"{name} is {size} large; MIDI files over {MAX_BYTES >> 20} MiB are not opened.")
             return file.read(MAX_BYTES)
     except OSError as error:
         raise MorphonyError(f"{name} cannot be read: {error.strerror or error}.") from error
@@ -75,7 +78,10 @@ def write(score: Score, path: str | os.PathLike[str]) -> None:
 
 
 def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
-    """Replace a file in one step: a temporary file beside it, flushed to the disk, then renamed. Raises MorphonyError."""
+    """Replace a file in one step. Raises MorphonyError.
+
+    A temporary file in the same folder is written, flushed to the disk and renamed: there is the old or the new file.
+    """
     target = Path(path)
     temporary = ""
     try:
@@ -114,7 +120,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _is_well_formed(data: bytes) -> bool:
     """Whether the frame of the file is exactly as the standard says, so that symusic reads it safely and rightly."""
-    if data[:8] != b"MThd\0\0\0\6" or len(data) < 14 or data[9] > 1 or data[8] or data[12] & 0x80 or not any(data[12:14]):
+    kind, count, division = (int.from_bytes(data[i : i + 2], "big") for i in (8, 10, 12))
+    if data[:8] != b"MThd\0\0\0\6" or kind > 1 or not 1 <= division < 0x8000:
         return False
     at, tracks = 14, 0
     while at < len(data):
@@ -124,50 +131,46 @@ def _is_well_formed(data: bytes) -> bool:
         tracks += 1
         if at > len(data) or data[at - 3 : at] != b"\xff\x2f\0":
             return False
-    return tracks == int.from_bytes(data[10:12], "big") > 0
+    return tracks == count > 0
 
 
 def _by_symusic(data: bytes) -> Score | None:
-    """The score as symusic reads it, or None where it may differ from our own reading."""
+    """The score as symusic reads it, or None where that may differ from our own reading."""
     try:
-        song = symusic.Score.from_midi(data)
+        song: Any = symusic.Score.from_midi(data)  # its stubs know none of the members used below
     except Exception:  # symusic raises a dozen kinds; our own reader then finds the reason
         return None
-    tracks: list[Track] = []
-    parts = []
-    for line in song.tracks:
-        columns = line.notes.numpy()
-        if not len(columns["time"]):
-            continue
-        track = Track(line.name, line.program, 9 if line.is_drum else _pitched_channel(len(tracks)), line.is_drum)
-        if tracks and (tracks[-1].name, tracks[-1].is_drum) == (track.name, track.is_drum):
-            return None  # maybe one line that changes its program half-way, which symusic tears in two
-        rows = np.zeros(len(columns["time"]), NOTE)
-        for ours, theirs in (("tick", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
-            rows[ours] = columns[theirs]
-        rows["track"] = len(tracks)
-        if rows["tick"].min() < 0 or rows["duration"].min() < 0:
-            return None  # ticks beyond 2**31 wrap there
-        tracks.append(track)
-        parts.append(rows)
-    if not parts:
-        return None
-    meters = {0: Meter(0, 4, 4)} | {m.time: Meter(m.time, m.numerator, m.denominator) for m in song.time_signatures}
-    tempi = {0: Tempo(0, DEFAULT_TEMPO)} | {t.time: Tempo(t.time, t.mspq) for t in song.tempos}
-    if any(t.microseconds <= 0 for t in tempi.values()) or any(m.numerator * m.denominator <= 0 for m in meters.values()):
-        return None
+    lines = [(line, columns) for line in song.tracks if len((columns := line.notes.numpy())["time"])]
+    tracks = tuple(
+        Track(line.name, line.program, DRUM_CHANNEL if line.is_drum else _pitched_channel(i), line.is_drum)
+        for i, (line, _) in enumerate(lines)
+    )
+    alike = any(a.name == b.name and a.program != b.program and a.is_drum == b.is_drum for a, b in pairwise(tracks))
+    if alike and any(len(_MAYBE_PROGRAM.findall(chunk)) > 1 for chunk in data.split(b"MTrk")):
+        return None  # maybe one line that changes its program half-way, which symusic tears in two
+    notes = np.empty(sum(len(columns["time"]) for _, columns in lines), NOTE)
+    for ours, theirs in (("tick", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
+        if lines:
+            np.concatenate([columns[theirs] for _, columns in lines], out=notes[ours], casting="unsafe")
+    notes["track"] = np.repeat(np.arange(len(lines)), [len(columns["time"]) for _, columns in lines])
+    meters = {m.time: Meter(m.time, m.numerator, m.denominator) for m in song.time_signatures}
+    speeds = song.tempos.numpy()
+    tempi = dict(zip(speeds["time"].tolist(), speeds["mspq"].tolist(), strict=True))
+    odd_timing = not all(tempi.values()) or not all(m.numerator and m.denominator for m in meters.values())
+    if odd_timing or not len(notes) or min(notes["tick"].min(), notes["duration"].min()) < 0:
+        return None  # a negative tick is one beyond 2**31, wrapped
     return Score(
         song.ticks_per_quarter,
-        tuple(tracks),
-        np.concatenate(parts),
-        tuple(m for _, m in sorted(meters.items())),
-        tuple(t for _, t in sorted(tempi.items())),
+        tracks,
+        notes,
+        tuple(m for _, m in sorted(({0: Meter(0, 4, 4)} | meters).items())),
+        tuple(Tempo(*at) for at in sorted(({0: DEFAULT_TEMPO} | tempi).items())),
     )
 
 
 def _pitched_channel(index: int) -> int:
     """A channel for the pitched track at `index`: 0 to 15 in turn without the drums'."""
-    return index % 15 + (index % 15 >= midi_parser.DRUM_CHANNEL)
+    return index % 15 + (index % 15 >= DRUM_CHANNEL)
 
 
 def _only_notes(score: Score) -> Score:

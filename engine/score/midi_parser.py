@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class _Chunk:
 
 
 def parse(data: bytes, name: str = "The file") -> Score:
-    """Read a whole MIDI file from memory. Raises MorphonyError, one sentence naming `name`, when nothing can be read."""
+    """Read a whole MIDI file from memory. Raises MorphonyError, a sentence naming `name`, if nothing can be read."""
     odd: Counter[str] = Counter()
     data = _unwrap(data, name, odd)
     kind, count, resolution, smpte_tempo, at = _header(data, odd)
@@ -90,8 +90,7 @@ def parse(data: bytes, name: str = "The file") -> Score:
     if not len(score.notes):
         odd["no notes"] += 1
     check_limits(score, name)
-    warnings = tuple(ODDITIES[k].format(n=n) for k, n in sorted(odd.items(), key=lambda kn: list(ODDITIES).index(kn[0])))
-    return Score(score.ticks_per_quarter, score.tracks, score.notes, score.meters, score.tempi, score.events, warnings)
+    return replace(score, warnings=tuple(text.format(n=odd[key]) for key, text in ODDITIES.items() if odd[key]))
 
 
 def check_limits(score: Score, name: str) -> None:
@@ -317,9 +316,7 @@ def _assemble(chunks: list[_Chunk], resolution: int, smpte_tempo: int, odd: Coun
     return Score(resolution, tracks, notes, tuple(by_tick), tuple(t for _, t in sorted(tempi.items())), events)
 
 
-def _take_timing(
-    tick: int, data: bytes, meters: dict[int, Meter], tempi: dict[int, Tempo], odd: Counter[str]
-) -> bool:
+def _take_timing(tick: int, data: bytes, meters: dict[int, Meter], tempi: dict[int, Tempo], odd: Counter[str]) -> bool:
     """File a tempo or time signature under its tick (the last one holds); True when it is one that makes sense."""
     if data[0] != 0xFF:
         return False
@@ -388,7 +385,7 @@ def pair_notes(chunks: list[_Chunk], resolution: int, odd: Counter[str]) -> tupl
 def _tracks(
     chunks: list[_Chunk], notes: NDArray[np.void], owner: NDArray[np.int64], odd: Counter[str]
 ) -> tuple[tuple[Track, ...], tuple[Event, ...]]:
-    """One Track per chunk and sounding channel; fills notes["track"]. Events of chunks without channels get track -1."""
+    """One Track per chunk and sounding channel; fills notes["track"]. Events of chunks without channels get -1."""
     lines, where = np.unique(owner, return_inverse=True)
     first_onset = np.full(len(lines), np.iinfo(np.int64).max)
     np.minimum.at(first_onset, where, notes["tick"])
@@ -421,7 +418,7 @@ def _tracks(
 
 
 def _silent_channel(chunk: _Chunk) -> dict[int, int]:
-    """{channel: never} of a chunk without notes: its first program change's, else its first message's; {} for neither."""
+    """{channel: never} of a chunk without notes: its first program change's, else its first message's; else {}."""
     spoken = [d[0] for _, d in chunk.events if d[0] < 0xF0]
     chosen = [s for s in spoken if s & 0xF0 == 0xC0] or spoken
     return {chosen[0] & 0xF: np.iinfo(np.int64).max} if chosen else {}

@@ -22,7 +22,7 @@ Row = tuple[int, int, int, bytes]  # tick, rank, running number, message as in `
 def to_bytes(score: Score) -> bytes:
     """The whole file. Raises MorphonyError for what the format cannot say."""
     if not 1 <= score.ticks_per_quarter <= 0x7FFF:
-        raise MorphonyError(f"A MIDI file cannot have {score.ticks_per_quarter} ticks a quarter (1 to 32767 are possible).")
+        raise MorphonyError(f"A MIDI file cannot have {score.ticks_per_quarter} ticks a quarter, only 1 to 32767.")
     by_track: list[list[Event]] = [[] for _ in range(len(score.tracks) + 1)]
     for event in score.events:
         by_track[event.track + 1].append(event)
@@ -78,7 +78,7 @@ def _program_row(track: Track, first_onset: int | None, events: list[Event]) -> 
     """The program change: after the bank it is chosen from, before later changes and the first note."""
     place = (0, _HEAD, 0)
     for i, event in enumerate(events):
-        if first_onset is not None and event.tick > first_onset or event.data[0] & 0xF0 == 0xC0:
+        if (first_onset is not None and event.tick > first_onset) or event.data[0] & 0xF0 == 0xC0:
             break
         if event.data[0] == 0xB0 | track.channel and event.data[1] in _BANK_SELECT:
             place = (event.tick, _EVENT, i)
