@@ -19,8 +19,7 @@ import symusic
 
 from engine.errors import MorphonyError
 from engine.score import midi_parser, midi_writer
-from engine.score.midi_parser import DRUM_CHANNEL
-from engine.score.score import DEFAULT_TEMPO, NOTE, Meter, Score, Tempo, Track
+from engine.score.score import DEFAULT_TEMPO, DRUM_CHANNEL, NOTE, Meter, Score, Tempo, Track, pitched_channel
 
 MAX_BYTES = 64 * 2**20
 _MAYBE_PROGRAM = re.compile(rb"[\xc0-\xcf][\0-\x7f]")  # every program change, and by chance something else
@@ -142,7 +141,7 @@ def _by_symusic(data: bytes) -> Score | None:
         return None
     lines = [(line, columns) for line in song.tracks if len((columns := line.notes.numpy())["time"])]
     tracks = tuple(
-        Track(line.name, line.program, DRUM_CHANNEL if line.is_drum else _pitched_channel(i), line.is_drum)
+        Track(line.name, line.program, DRUM_CHANNEL if line.is_drum else pitched_channel(i), line.is_drum)
         for i, (line, _) in enumerate(lines)
     )
     alike = any(a.name == b.name and a.program != b.program and a.is_drum == b.is_drum for a, b in pairwise(tracks))
@@ -166,11 +165,6 @@ def _by_symusic(data: bytes) -> Score | None:
         tuple(m for _, m in sorted(({0: Meter(0, 4, 4)} | meters).items())),
         tuple(Tempo(*at) for at in sorted(({0: DEFAULT_TEMPO} | tempi).items())),
     )
-
-
-def _pitched_channel(index: int) -> int:
-    """A channel for the pitched track at `index`: 0 to 15 in turn without the drums'."""
-    return index % 15 + (index % 15 >= DRUM_CHANNEL)
 
 
 def _only_notes(score: Score) -> Score:

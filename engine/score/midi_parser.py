@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import MorphonyError
-from engine.score.score import DEFAULT_TEMPO, NOTE, Event, Meter, Score, Tempo, Track
+from engine.score.pairing import first_on_first_off
+from engine.score.score import DEFAULT_TEMPO, DRUM_CHANNEL, NOTE, Event, Meter, Score, Tempo, Track
 from engine.score.timing import MAX_BARS, TempoMap, count_bars
 
 MAX_NOTES = 2_000_000
 MAX_EVENTS = 2_000_000
 MAX_HOURS = 24
-DRUM_CHANNEL = 9
 FILLER = b"\xff\x01"  # an empty text: the writer bridges pauses longer than a delta time can say with it
 LONGEST_DELTA = 0x0FFFFFFF
 FALLBACK_RESOLUTION = 480
@@ -310,7 +310,7 @@ def _assemble(chunks: list[_Chunk], resolution: int, smpte_tempo: int, odd: Coun
         tempi = {0: Tempo(0, smpte_tempo)}
     meters.setdefault(0, Meter(0, 4, 4))
     tempi.setdefault(0, Tempo(0, DEFAULT_TEMPO))
-    notes, owner = pair_notes(chunks, resolution, odd)
+    notes, owner = _notes(chunks, resolution, odd)
     tracks, events = _tracks(chunks, notes, owner, odd)
     by_tick = [m for _, m in sorted(meters.items())]
     return Score(resolution, tracks, notes, tuple(by_tick), tuple(t for _, t in sorted(tempi.items())), events)
@@ -336,49 +336,23 @@ def _take_timing(tick: int, data: bytes, meters: dict[int, Meter], tempi: dict[i
     return False
 
 
-def pair_notes(chunks: list[_Chunk], resolution: int, odd: Counter[str]) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    """Pair note-ons with note-offs, first on first off per chunk, channel and pitch.
-
-    Returns NOTE rows (track not yet filled in) and, for each, chunk << 4 | channel.
-    """
+def _notes(chunks: list[_Chunk], resolution: int, odd: Counter[str]) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """NOTE rows (track not yet filled in) and, for each, chunk << 4 | channel."""
     counts = [len(c.ticks) for c in chunks]
     tick = np.concatenate([np.frombuffer(c.ticks, np.int64) for c in chunks])
     code = np.concatenate([np.frombuffer(c.codes, np.int64) for c in chunks])
     velocity, pitch, status = code & 0x7F, code >> 8 & 0x7F, code >> 16
-    line = np.repeat(np.arange(len(chunks)), counts) << 4 | status & 0xF
+    owner = np.repeat(np.arange(len(chunks)), counts) << 4 | status & 0xF
     is_on = (status >= 0x90) & (velocity > 0)
-    key = line << 7 | pitch
-    order = np.argsort(key, kind="stable")
-    tick, velocity, key, is_on = tick[order], velocity[order], key[order], is_on[order]
-    new = np.ones(len(key), bool)
-    new[1:] = key[1:] != key[:-1]
-    group = np.cumsum(new) - 1  # which (chunk, channel, pitch)
-    base = -group * (2 * len(key) + 2)  # every group starts below all that was before
-    step = np.where(is_on, 1, -1)
-    walk = np.cumsum(step)
-    depth = walk - (walk - step)[new][group] + base  # sounding notes, were releases without a note counted too
-    lowest = np.minimum(np.minimum.accumulate(np.concatenate([[0], depth[:-1]])), base) if len(key) else depth
-    pairs = ~is_on & (depth >= lowest)  # releases that release something
-    sounding = depth - np.minimum(lowest, depth)
-    odd_overlap = int((is_on & (sounding > 1)).sum())
-    rank_on = np.cumsum(is_on) - 1
-    rank_off = np.cumsum(pairs) - 1
-    on_start = (rank_on + 1 - is_on)[new]  # ons before each group
-    off_start = (rank_off + 1 - pairs)[new]
-    ends = np.full(int(is_on.sum()), -1, np.int64)
-    ends[(on_start[group] + rank_off - off_start[group])[pairs]] = tick[pairs]
-    onset, owner = tick[is_on], key[is_on] >> 7
-    held = ends < 0
-    if held.any():
-        odd["unreleased"] = int(held.sum())
-        last = np.array([c.ticks[-1] if len(c.ticks) else 0 for c in chunks])[owner >> 4]
-        ends[held] = np.where(last > onset, last, onset + resolution)[held]
-    notes = np.zeros(len(onset), NOTE)
-    notes["tick"], notes["duration"] = onset, ends - onset
-    notes["pitch"], notes["velocity"] = key[is_on] & 0x7F, velocity[is_on]
-    for oddity, n in (("overlap", odd_overlap), ("zero", int((notes["duration"] == 0).sum()))):
-        if n:
-            odd[oddity] = n
+    release, overlaps = first_on_first_off(owner << 7 | pitch, is_on)
+    release, tick_on, owner = release[is_on], tick[is_on], owner[is_on]
+    held = release < 0
+    last = np.array([c.ticks[-1] if len(c.ticks) else 0 for c in chunks])[owner >> 4]
+    ends = np.where(held, np.where(last > tick_on, last, tick_on + resolution), tick[release])
+    notes = np.zeros(len(tick_on), NOTE)
+    notes["tick"], notes["duration"] = tick_on, ends - tick_on
+    notes["pitch"], notes["velocity"] = pitch[is_on], velocity[is_on]
+    odd.update(unreleased=int(held.sum()), overlap=int(overlaps.sum()), zero=int((notes["duration"] == 0).sum()))
     return notes, owner
 
 

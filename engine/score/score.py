@@ -23,6 +23,7 @@ NOTE = np.dtype(
 )
 
 DEFAULT_TEMPO = 500_000  # microseconds per quarter: what the MIDI file standard says holds without a tempo event
+DRUM_CHANNEL = 9  # the tenth, where General MIDI keeps the drum kit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class Track:
     program: int = 0
     channel: int = 0
     is_drum: bool = False
+
+
+def pitched_channel(index: int) -> int:
+    """A channel for the pitched track at `index`: 0 to 15 in turn, leaving out the drums'."""
+    return index % 15 + (index % 15 >= DRUM_CHANNEL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ _LAYOUT = (
     ("TIME_SHIFT", range(1, 513)),  # clocks, 1/24 of a quarter each
     ("VELOCITY_CHANGE", range(32)),  # bins of 4: velocity // 4
     ("SUSTAIN", range(2)),  # 0 up, 1 down
-    ("TEMPO", range(32)),  # logarithmic bins
+    ("TEMPO", range(32)),  # logarithmic bins, see TEMPO_BPM
     ("INSTRUMENT", PARTS),  # parts in track order; programs are kept beside the ids
 )
 
@@ -60,3 +60,6 @@ def _lay_out() -> dict[str, Family]:
 
 FAMILIES = _lay_out()
 SIZE = sum(len(f.values) for f in FAMILIES.values())  # 774
+
+VELOCITY_STEP = 4  # velocities a bin of VELOCITY_CHANGE covers
+TEMPO_BPM = tuple(120 * 2 ** ((bin_ - 20) / 10) for bin_ in FAMILIES["TEMPO"].values)  # 30 to 257 in steps of 7.2 %
