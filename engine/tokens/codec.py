@@ -151,6 +151,7 @@ def _pedal_events(score: Score) -> NDArray[np.int64]:
 
 
 def _clock(tick: int, score: Score) -> int:
+    """The nearest clock of one tick."""
     return int(to_clocks(np.asarray(tick), score.ticks_per_quarter))
 
 
@@ -185,7 +186,7 @@ def decode(tokens: Tokens) -> Score:
     notes["velocity"] = bins[is_note][is_on] * VELOCITY_STEP + VELOCITY_STEP // 2
     notes["track"] = part[is_note][is_on]
     pedal = np.flatnonzero(_among(ids, "SUSTAIN"))
-    parts = max(len(tokens.programs), int(notes["track"].max(initial=-1)) + 1, int(part[pedal].max(initial=-1)) + 1)
+    parts = max(len(tokens.programs), int(part[on | _among(ids, "SUSTAIN")].max(initial=-1)) + 1)
     programs = [*tokens.programs, *[0] * parts][:parts]
     tracks = tuple(Track("", program, pitched_channel(i)) for i, program in enumerate(programs))
     events = tuple(
