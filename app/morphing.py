@@ -22,6 +22,7 @@ from engine.score.score import Score
 
 SETTLE_MS = 250  # after a hand edit, and after the last turn of a wheel
 VARY_MS = 700
+KEPT_POINTS = 500  # as many as there are steps of undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,14 @@ class Morphing(QObject):
             self.piece = None
             self.engine.encode(base)
 
-    def restore(self, base: Score, score: Score, point: MorphPoint) -> None:
-        """After a project was opened: `score` is what `point` made of `base`."""
+    def restore(self, base: Score, point: MorphPoint) -> None:
+        """After a project was opened: the document's score is what `point` made of `base`."""
         self.seed = point.seed
-        self._points[id(score)] = (score, point)
+        self.document.rebase(base)
+        self._points[id(self.document.score)] = (self.document.score, point)
+        self.piece = None
+        self.encode()
+        self._show()
 
     def _on_encoded(self, piece: Any) -> None:
         base = self.document.piece_base
@@ -123,6 +128,7 @@ class Morphing(QObject):
         if score is self._latest and self._points.get(id(score)) is not None:
             return  # what we made ourselves
         self._drop()
+        self._ground()
         if self.piece is None or self.piece.score is not self.document.piece_base:
             known = self._pieces.get(id(self.document.piece_base))
             self.piece = known[1] if known else None
@@ -141,8 +147,6 @@ class Morphing(QObject):
         """Let the sliders follow the song."""
         _, point = self._points.get(id(self.document.score), (None, MorphPoint()))
         offsets = point.offsets if self.document.score is not self.document.piece_base else {}
-        if offsets and point.bars != self.state.bars:
-            offsets = {}  # another scope was chosen since; the values belong to other bars
         self._bars = self.state.bars
         own: dict[str, float | None] = {}
         if self.piece is not None:
@@ -153,13 +157,19 @@ class Morphing(QObject):
 
     def _on_scope(self) -> None:
         """Other bars: what was made so far becomes the ground the sliders count from."""
-        if self.state.bars == self._bars:
-            return
-        if self.state.offsets and self.document.score is not self.document.piece_base:
+        if self.state.bars != self._bars:
+            self._drop()
+            self.document.preview(None)
+            self._ground()
+            self._show()
+
+    def _ground(self) -> None:
+        """Count from the song as it is, where its sliders' values belong to other bars than are chosen now."""
+        _, point = self._points.get(id(self.document.score), (None, MorphPoint()))
+        if self.document.score is not self.document.piece_base and point.bars != self.state.bars:
             self.document.rebase()
             self.piece = None
             self._reencode.start()
-        self._show()
 
     # The drag
 
@@ -228,6 +238,8 @@ class Morphing(QObject):
             return
         if score is not self.document.piece_base:
             self._points[id(score)] = (score, self.point)
+            for key in list(self._points)[:-KEPT_POINTS]:
+                del self._points[key]
         slider = self.state[self._name] if self._name in self.state.sliders else None
         words = f"{slider.info.label} {slider.value:+.2f} σ" if slider is not None else self.tr("Sliders back")
         if score is self.document.score:
@@ -288,12 +300,3 @@ def info_of(spec: Any) -> SliderInfo:
         spec.name, spec.label, spec.description, spec.kind, units.get(spec.name, ""), spec.sd, spec.quantiles, spec.rho
     )
 
-
-def hold_bar(playing: Score, wanted: Score, start: int, stop: int) -> Score:
-    """`wanted`, with the notes that begin in ticks `start` to `stop` as they are in `playing`: the bar now heard."""
-    if playing.ticks_per_quarter != wanted.ticks_per_quarter or playing.tracks != wanted.tracks:
-        return wanted
-    old = (playing.notes["tick"] >= start) & (playing.notes["tick"] < stop)
-    new = (wanted.notes["tick"] >= start) & (wanted.notes["tick"] < stop)
-    notes = np.concatenate([wanted.notes[~new], playing.notes[old]])
-    return Score(wanted.ticks_per_quarter, wanted.tracks, notes, wanted.meters, wanted.tempi, wanted.events)

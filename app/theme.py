@@ -235,5 +235,21 @@ def style_sheet(theme: Theme) -> str:
     QLineEdit:focus, QSpinBox:focus {{ border-color: {t.accent}; }}
     QLabel[dim="true"] {{ color: {t.text_dim}; }}
     QLabel[small="true"] {{ font-size: {t.font_small}px; }}
+    QPushButton[segment="true"] {{ border-radius: 0; }}
+    QPushButton[segment="true"]:checked {{ background: {t.hover}; color: {t.text}; border-color: {t.line_bar}; }}
+    QPushButton[segment="true"]:!checked {{ color: {t.text_dim}; background: transparent; }}
+    QPushButton[large="true"] {{ min-height: {t.grid * 5}px; padding: 0 {t.grid * 2}px; font-size: {t.font_body + 1}px; }}
+    QPushButton[quiet="true"] {{ background: transparent; border-color: transparent; }}
+    QPushButton[quiet="true"]:hover {{ background: {t.hover}; }}
+    QFrame#transport {{ background: {t.panel}; border: none; border-bottom: 1px solid {t.hairline}; }}
+    QFrame#start_strip {{ background: {t.ground}; border: none; border-bottom: 1px solid {t.hairline}; }}
+    QFrame#message_strip {{ background: {t.field}; border: none; border-top: 1px solid {t.hairline}; }}
+    QFrame#dock_title {{ background: {t.panel}; border: none; border-bottom: 1px solid {t.hairline}; }}
+    #popover {{ background: {t.panel}; border: 1px solid {t.line_bar}; }}
+    QListWidget {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px; outline: none; }}
+    QListWidget::item {{ padding: {half}px {t.grid}px; border-radius: {t.radius}px; }}
+    QListWidget::item:selected {{ background: {t.hover}; color: {t.text}; }}
+    QLabel[strong="true"] {{ font-weight: 600; }}
+    QLabel[danger="true"] {{ color: {t.danger}; }}
     QLabel[title="true"] {{ font-size: {t.font_large}px; }}
     """

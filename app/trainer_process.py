@@ -55,7 +55,7 @@ def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], thr
     model = Path(job["model"]) if job["model"] else None
     steps = personalise(model, Path(job["folder"]), Path(job["out"]), **job["options"])
     for step in steps:
-        connection.send(("step", (step.n, step.seconds, step.train, step.held_out, step.message)))
+        connection.send(("step", (step.n, step.steps, step.seconds, step.train, step.held_out, step.message)))
         if cancel.is_set():
             steps.close()  # keeps the best so far
             connection.send(("cancelled", None))

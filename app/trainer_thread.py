@@ -41,9 +41,10 @@ class TrainerState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """One step as the trainer yields it: loss names to values; `held_out` where it was measured."""
+    """One step as the trainer yields it, n counted from 1: loss names to values; `held_out` where it was measured."""
 
     n: int
+    steps: int  # of the whole run
     seconds: float
     train: dict[str, float]
     held_out: dict[str, float] | None

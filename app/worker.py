@@ -50,6 +50,7 @@ class Engine:
     """What the thread calls, bound to one loaded model. Tests give their own."""
 
     reason: str  # the device and why
+    model_hash: str  # of the weights
     sliders: tuple[Any, ...]  # engine.session.SliderSpec
     encode: Callable[[Score], Any]  # Score -> Piece
     request: Callable[..., Any]  # engine.compose.Request

@@ -1,0 +1,300 @@
+"""The composition root: makes every part of the studio and wires them, in order. One constructor tells the whole app."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from platformdirs import user_data_path
+from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from app import theme
+from app.document import Document
+from app.files import Files
+from app.lights import EngineLight, SoundLights
+from app.morphing import MorphPoint, Morphing
+from app.panels.latents import LatentsPanel
+from app.panels.sliders import MorphState
+from app.panels.training import TrainingPanel
+from app.playback import Playback
+from app.project import Project
+from app.roll.view import RollView
+from app.settings import Settings
+from app.sound.player import Player
+from app.trainer_thread import TrainerThread
+from app.window import Window
+from app.worker import EngineState, EngineThread, Opener, open_engine
+from engine.errors import MorphonyError
+
+DEMO: Final = Path(__file__).resolve().parent.parent / "assets" / "demo"
+LOADING: Final = "The model is loading."
+LOOK_AHEAD_WHILE_LOADING: Final = 2.0  # seconds: importing torch holds every thread for most of one
+START_ENGINE_MS: Final = 150  # after the window has been painted
+
+
+class Studio(QObject):
+    """Everything, joined. `show` opens the window and starts what loads behind it; `close` ends it."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        settings: Settings | None = None,
+        opener: Opener = open_engine,
+        synth: Callable[[], Any] | None = None,
+        midi: Callable[[str], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings or Settings()
+        self._synth, self._midi = synth or open_synth, midi or open_midi
+        theme.themes.use(theme.by_name(self.settings.get("theme", str)))
+        # The song, and what shows it
+        self.document = Document()
+        self.window = Window()
+        self.roll = RollView(self.document)
+        self.window.set_roll(self.roll)
+        # What is heard
+        self.player = Player(self.document.score, self)
+        self.playback = Playback(self.document, self.player, self.roll, self.window)
+        self.sound = SoundLights(self.player, self.settings, self)
+        # The model behind the sliders
+        self.engine = EngineThread(opener, self)
+        self.engine_light = EngineLight(self.engine, self.load_starter, self)
+        self.morph_state = MorphState(parent=self)
+        self.morphing = Morphing(self.document, self.morph_state, self.engine, self.playback.first_bar, self)
+        self.latents = LatentsPanel(self.morph_state)
+        # Fine-tuning
+        self.trainer = TrainerThread(self)
+        self.training = TrainingPanel(self.trainer, self.settings, user_data_path("morphony", False) / "styles")
+        # Files
+        self.files = Files(self.document, self.settings, self.window, self.snapshot)
+        self._put_together()
+        self._wire()
+        self._open_first(path)
+
+    def _put_together(self) -> None:
+        window = self.window
+        area = Qt.DockWidgetArea
+        self.latents_dock = window.add_dock("sliders", self.tr("Sliders"), self.latents, area.LeftDockWidgetArea)
+        self.training_dock = window.add_dock("training", self.tr("Fine-tuning"), self.training, area.BottomDockWidgetArea)
+        self.training_dock.hide()
+        for light in (self.sound.sound_light, self.sound.midi_light, self.engine_light.light):
+            window.transport.add_light(light)
+        window.start_strip.add("play", self.tr("Play"), "play", window["play"], primary=True)
+        window.start_strip.add("vary", self.tr("Vary it"), "vary", window["vary"])
+        window.start_strip.add("open", self.tr("Open my MIDI"), "open", window["open"])
+        window.start_strip.setVisible(self.settings.get("start_strip", bool))
+        self.morph_state.disable(self.tr(LOADING))
+        self._enable("vary", self.tr(LOADING))
+        window["follow"].setChecked(self.settings.get("follow", bool))
+        window["theme"].setChecked(not theme.current().dark)
+        window.restoreGeometry(self.settings.bytes("geometry"))
+        window.restoreState(self.settings.bytes("state"))
+
+    def _wire(self) -> None:
+        window, files, messages = self.window, self.files, self.window.messages
+        for name, do in {
+            "open": files.ask_open,
+            "save": files.save,
+            "save_as": files.save_as,
+            "export_midi": files.ask_export_midi,
+            "export_wav": files.ask_export_wav,
+            "quit": window.close,
+            "undo": self.document.undo_stack.undo,
+            "redo": self.document.undo_stack.redo,
+            "vary": self.morphing.vary,
+            "reset": self.morphing.reset,
+            "shortcuts": self.show_shortcuts,
+            "palette": self.show_palette,
+        }.items():
+            window[name].triggered.connect(lambda _=False, do=do: do())
+        window["theme"].toggled.connect(self._use_theme)
+        window["follow"].toggled.connect(lambda on: self.settings.set("follow", on))
+        window.start_strip.dismissed.connect(self._dismiss_start)
+        window.dropped.connect(files.take)
+        window.may_close = files.may_discard
+        for speaker in (files.problem, self.morphing.problem, self.sound.problem, self.training.problem):
+            speaker.connect(messages.problem)
+        files.notice.connect(messages.notice)
+        files.song_opened.connect(self._name_song)
+        files.project_opened.connect(self._restore)
+        files.folder_dropped.connect(self.offer_training)
+        self.document.dirty_changed.connect(self._name_song)
+        stack = self.document.undo_stack
+        stack.indexChanged.connect(self._name_steps)
+        self._name_steps()
+        self.roll.state.bars_selected.connect(self.morph_state.set_selection)
+        self.latents.reset_requested.connect(self.morphing.reset)
+        self.engine.ready.connect(self._on_ready)
+        self.engine.failed.connect(self._on_engine_failed)
+        self.training.use_style.connect(self.use_style)
+        theme.themes.changed.connect(lambda _: self._name_steps())
+
+    def _open_first(self, path: Path | None) -> None:
+        demos = sorted(DEMO.glob("*.mid"))
+        if path is not None and path.is_dir():
+            QTimer.singleShot(0, lambda: self.offer_training(path))
+        elif path is not None:
+            QTimer.singleShot(0, lambda: self.files.open(path))
+        for demo in demos[:1]:
+            try:
+                self.files.open_now(demo)
+            except MorphonyError as error:
+                self.window.messages.problem(str(error))
+        self._name_song()
+
+    # From start to end
+
+    def show(self) -> None:
+        """Open the window; then the ports and the engine, so that nothing holds it up."""
+        self.window.show()
+        QTimer.singleShot(0, lambda: self.sound.open(self._synth, self._midi))
+        QTimer.singleShot(START_ENGINE_MS, self.load_starter)
+
+    def load_starter(self) -> None:
+        """Load the starter model in the engine's thread."""
+        self._load(None)
+        self.engine_light.name_style("")
+
+    def use_style(self, folder: Path) -> None:
+        """Load a fine-tuned style on the model."""
+        self._load(folder)
+        self.engine_light.name_style(folder.name)
+        self.window.messages.notice(self.tr("Loading the style {0}…").format(folder.name))
+
+    def _load(self, adapter: Path | None) -> None:
+        self.player.set_look_ahead(LOOK_AHEAD_WHILE_LOADING)
+        if not self.engine.isRunning():
+            self.engine.start()
+        self.engine.load(None, adapter)
+
+    def close(self) -> None:
+        """End everything in order: sound first, so that no note hangs."""
+        self.player.close()
+        self.engine.stop()
+        self.trainer.stop()
+        self.files.background.wait()
+        self.settings.set_bytes("geometry", self.window.saveGeometry())
+        self.settings.set_bytes("state", self.window.saveState())
+        self.settings.sync()
+
+    # The engine
+
+    def _on_ready(self, reason: str) -> None:
+        self.player.set_look_ahead()
+        self.latents.say("")
+        self._enable("vary", "")
+        self.morphing.on_ready()
+
+    def _on_engine_failed(self, words: str) -> None:
+        self.player.set_look_ahead()
+        self.window.messages.problem(words, self.tr("Try again"), self.load_starter)
+        if self.engine.engine is None:
+            self.latents.say(self.tr("Without a model the sliders rest. {0}").format(words))
+            self.morph_state.disable(words)
+            self._enable("vary", words)
+
+    # What the window shows
+
+    def _enable(self, name: str, why_not: str) -> None:
+        action = self.window[name]
+        action.setToolTip(why_not or action.text())
+        action.setEnabled(not why_not)
+
+    def _name_song(self, _: object = None) -> None:
+        self.window.name_song(self.files.name, self.document.is_dirty)
+
+    def _name_steps(self, _: object = None) -> None:
+        stack = self.document.undo_stack
+        for name, word, can, text in (
+            ("undo", self.tr("Undo"), stack.canUndo(), stack.undoText()),
+            ("redo", self.tr("Redo"), stack.canRedo(), stack.redoText()),
+        ):
+            self.window[name].setText(f"{word} {text}".strip())
+            self._enable(name, "" if can else self.tr("There is nothing to {0}.").format(word.lower()))
+
+    def _use_theme(self, light: bool) -> None:
+        chosen = theme.LIGHT if light else theme.DARK
+        self.settings.set("theme", chosen.name)
+        theme.themes.use(chosen)
+
+    def _dismiss_start(self) -> None:
+        self.window.start_strip.hide()
+        self.settings.set("start_strip", False)
+
+    def offer_training(self, folder: Path) -> None:
+        """Open the panel and look at the folder."""
+        self.training_dock.show()
+        self.training.scan(folder)
+
+    def show_shortcuts(self) -> None:
+        """The sheet of keys and gestures."""
+        from app.panels.sheets import ShortcutSheet
+
+        ShortcutSheet(self.window).open()
+
+    def show_palette(self) -> None:
+        """The searchable list of commands."""
+        from app.panels.sheets import Palette
+
+        palette = Palette(self.window.actions_by_name, self.window)
+        palette.move(self.window.mapToGlobal(self.window.rect().center() - palette.rect().center()))
+        palette.show()
+
+    # Projects
+
+    def snapshot(self) -> Project:
+        """What a project file keeps of this moment."""
+        point = self.morphing.point
+        return Project(
+            self.document.score,
+            self.document.piece_base,
+            point.offsets,
+            tuple(name for name, s in self.morph_state.sliders.items() if s.locked),
+            point.bars,
+            point.seed,
+            self.engine.engine.model_hash if self.engine.engine is not None else "",
+        )
+
+    def _restore(self, opened: Project) -> None:
+        for name, slider in self.morph_state.sliders.items():
+            slider.set_locked(name in opened.locks)
+        if opened.bars is not None:
+            self.roll.state.select_bars(opened.bars)
+            self.morph_state.set_whole_piece(False)
+        self.morphing.restore(opened.base, MorphPoint(opened.offsets, opened.bars, opened.seed))
+
+
+def open_synth() -> Any:
+    """The built-in synth as a port."""
+    from app.sound.synth import Synth
+
+    return Synth.open()
+
+
+def open_midi(name: str) -> Any:
+    """The MIDI output called `name`, or a port of our own."""
+    from app.sound.midi_out import MidiOut
+
+    return MidiOut.open(name) if name else MidiOut.open_virtual()
+
+
+def main(path: Path | str | None = None) -> int:
+    """Open the studio, with a song if one is named; returns the exit code when its window closes."""
+    QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
+    app.setApplicationName("Morphony")
+    app.setDesktopFileName("morphony")
+    studio = Studio(Path(path) if path else None)
+    try:
+        studio.show()
+        return app.exec()
+    finally:
+        studio.close()
+
+
+__all__ = ["EngineState", "Studio", "main"]

@@ -1,0 +1,150 @@
+"""The window: menus, transport, strips and docks put in their places. It shows; `app.studio` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, Qt, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtWidgets import QDockWidget, QFrame, QHBoxLayout, QLabel, QMainWindow, QMenuBar, QToolButton, QVBoxLayout
+from PySide6.QtWidgets import QWidget
+
+from app import theme
+from app.actions import MENUS, VERBS
+from app.panels.strips import MessageStrip, StartStrip
+from app.panels.transport import TransportBar
+
+SIZE = (1280, 800)
+
+
+class Window(QMainWindow):
+    """Places for everything; holds the actions by name."""
+
+    dropped = Signal(object)  # Path of a file or a folder
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("morphony")
+        self.setWindowTitle("Morphony")
+        self.setWindowIcon(theme.icon("morphony", theme.current().accent))
+        self.resize(*SIZE)
+        self.setMinimumSize(960, 600)
+        self.setAcceptDrops(True)
+        self.setDockNestingEnabled(False)
+        self.may_close: Callable[[], bool] = lambda: True
+        self.actions_by_name = {verb.name: self._action(verb.name) for verb in VERBS}
+        self.transport = TransportBar(self.actions_by_name)
+        self.start_strip = StartStrip()
+        self.messages = MessageStrip()
+        self._middle = QVBoxLayout()
+        self._lay_out()
+
+    def __getitem__(self, name: str) -> QAction:
+        return self.actions_by_name[name]
+
+    def _action(self, name: str) -> QAction:
+        verb = next(v for v in VERBS if v.name == name)
+        action = QAction(self.tr(verb.text), self)
+        action.setObjectName(f"action_{name}")
+        action.setCheckable(verb.checkable)
+        action.setShortcuts([QKeySequence(k) for k in verb.keys])
+        action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+        self.addAction(action)
+        return action
+
+    def _lay_out(self) -> None:
+        menus = QMenuBar()
+        menus.setNativeMenuBar(True)
+        for name in MENUS:
+            menu = menus.addMenu(self.tr(name))
+            for verb in VERBS:
+                if verb.menu == name:
+                    if verb.line_before:
+                        menu.addSeparator()
+                    menu.addAction(self.actions_by_name[verb.name])
+        top = QWidget()
+        column = QVBoxLayout(top)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(menus)
+        column.addWidget(self.transport)
+        self.setMenuWidget(top)
+        self._middle.setContentsMargins(0, 0, 0, 0)
+        self._middle.setSpacing(0)
+        self._middle.addWidget(self.start_strip)
+        self._middle.addWidget(self.messages)
+        middle = QWidget()
+        middle.setLayout(self._middle)
+        self.setCentralWidget(middle)
+        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+
+    def set_roll(self, roll: QWidget) -> None:
+        """The hero, between the strips."""
+        self._middle.insertWidget(1, roll, 1)
+
+    def add_dock(self, name: str, title: str, panel: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
+        """Dock `panel`; the action `name` shows and hides it."""
+        dock = QDockWidget(title, self)
+        dock.setObjectName(f"dock_{name}")
+        dock.setWidget(panel)
+        dock.setFeatures(
+            QDockWidget.DockWidgetFeature.DockWidgetClosable | QDockWidget.DockWidgetFeature.DockWidgetMovable
+        )
+        dock.setTitleBarWidget(DockTitle(title, dock))
+        self.addDockWidget(area, dock)
+        action = self.actions_by_name[name]
+        action.toggled.connect(dock.setVisible)
+        dock.visibilityChanged.connect(lambda _: action.setChecked(not dock.isHidden()))
+        return dock
+
+    def name_song(self, name: str, dirty: bool) -> None:
+        """Show the song's name and whether it is unsaved in the title."""
+        self.setWindowTitle(f"{name}[*] - Morphony")
+        self.setWindowModified(dirty)
+
+    # Things dropped on it
+
+    @staticmethod
+    def _paths(data: QMimeData) -> list[Path]:
+        return [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self._paths(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        for path in self._paths(event.mimeData())[:1]:
+            event.acceptProposedAction()
+            self.dropped.emit(path)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self.may_close():
+            event.accept()
+        else:
+            event.ignore()
+
+
+class DockTitle(QFrame):
+    """A quiet title for a dock: a word, and a button that folds it away."""
+
+    def __init__(self, title: str, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self.setObjectName("dock_title")
+        self.setFixedHeight(32)
+        label = QLabel(title)
+        label.setProperty("strong", True)
+        self._close = QToolButton()
+        self._close.setAccessibleName(self.tr("Fold {0} away").format(title))
+        self._close.setToolTip(self._close.accessibleName())
+        self._close.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._close.clicked.connect(dock.hide)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(16, 0, 8, 0)
+        row.addWidget(label, 1)
+        row.addWidget(self._close)
+        theme.themes.changed.connect(self._dress)
+        self._dress()
+
+    def _dress(self) -> None:
+        self._close.setIcon(theme.icon("close", theme.current().text_dim))
