@@ -1,0 +1,118 @@
+"""A model on disk: a folder with safetensors weights, the configuration and a manifest written last.
+
+A folder without a manifest, or whose files do not match it, is not a checkpoint. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+from torch import Tensor
+
+from engine import config as configuration
+from engine.config import Config
+from engine.errors import MorphonyError
+from engine.tokens import vocab
+
+FORMAT = 1
+MAX_BYTES = 2 << 30
+
+
+def save(
+    folder: Path, weights: Mapping[str, Tensor], config: Config, facts: Mapping[str, Any], **more: Mapping[str, Tensor]
+) -> None:
+    """Write a checkpoint beside `folder` and move it into place; `more` are further tensor files by name."""
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    fresh.mkdir(parents=True)
+    files = {"model.safetensors": save_bytes({k: v.detach().cpu().contiguous() for k, v in weights.items()})}
+    for name, tensors in more.items():
+        files[f"{name}.safetensors"] = save_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    files["config.yaml"] = yaml.safe_dump(configuration.to_plain(config), sort_keys=False).encode()
+    files["facts.json"] = json.dumps(dict(facts), indent=1).encode()
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    manifest = {"format": FORMAT, "vocabulary": vocab.VERSION, "sha256": sums}
+    for name, data in [*files.items(), ("manifest.json", json.dumps(manifest, indent=1).encode())]:
+        with (fresh / name).open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old.{uuid.uuid4().hex[:8]}")
+        folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old)
+    else:
+        fresh.rename(folder)
+
+
+class Checkpoint:
+    """A verified checkpoint folder. Raises MorphonyError with one sentence when it is not whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            manifest = json.loads(self._bytes("manifest.json"))
+            sums = dict(manifest["sha256"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise MorphonyError(f"{folder.name} is not a model: its manifest cannot be read.") from error
+        if manifest.get("format") != FORMAT or manifest.get("vocabulary") != vocab.VERSION:
+            raise MorphonyError(f"{folder.name} was written by another version of Morphony.")
+        self._files: dict[str, bytes] = {}
+        for name, digest in sums.items():
+            try:
+                if Path(name).name != name:
+                    raise OSError(name)
+                self._files[name] = self._bytes(name)
+            except OSError as error:
+                raise MorphonyError(f"{folder.name} is damaged: {name} cannot be read.") from error
+            if hashlib.sha256(self._files[name]).hexdigest() != digest:
+                raise MorphonyError(f"{folder.name} is damaged: {name} does not match its manifest.")
+        self.hash = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _bytes(self, name: str) -> bytes:
+        path = self.folder / name
+        if path.stat().st_size > MAX_BYTES:
+            raise OSError(f"{name} is too large")
+        return path.read_bytes()
+
+    @property
+    def config(self) -> Config:
+        """The configuration it was trained with."""
+        return configuration.parse(self._files["config.yaml"].decode(), f"{self.folder.name}/config.yaml")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of the model besides weights: steps, attribute units, sliders."""
+        out: dict[str, Any] = json.loads(self._files["facts.json"])
+        return out
+
+    def tensors(self, name: str = "model", device: str = "cpu") -> dict[str, Tensor]:
+        """One tensor file."""
+        try:
+            loaded = load_bytes(self._files[f"{name}.safetensors"])
+        except (KeyError, SafetensorError, ValueError) as error:
+            raise MorphonyError(f"{self.folder.name} is damaged: {name}.safetensors cannot be read.") from error
+        return {k: v.to(torch.device(device)) for k, v in loaded.items()}
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint `step-*` below `folder`, and a sentence for each one passed over."""
+    passed: list[str] = []
+    for place in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            return Checkpoint(place), passed
+        except MorphonyError as error:
+            passed.append(f"{error} The one before is used.")
+    return None, passed

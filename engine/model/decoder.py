@@ -1,0 +1,112 @@
+"""Latents to notes in one shot: an onset logit for every clock and pitch, and fields for the cells that sound.
+
+K bars, S slots, C width, M notes or candidate cells. A bar sees its own latents only (its piece's, its phrase's,
+its own): changing one bar's fine latent changes that bar alone. Notes of the source never reach this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.attributes import INDEX, NAMES
+from engine.config import ModelConfig
+from engine.model import fields as f
+from engine.model.attention import Block
+from engine.model.batch import Bars, Offsets
+from engine.model.position import BeatPosition
+
+OF_DURATION = (INDEX["articulation"],)
+OF_VELOCITY = (INDEX["dynamics"], INDEX["dynamic_spread"])
+OF_ONSETS = tuple(i for i in range(len(NAMES)) if i not in OF_DURATION + OF_VELOCITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Logits of what each note is: (M, classes) each; `part` has one independent logit a part (doublings)."""
+
+    duration: Tensor
+    velocity: Tensor
+    micro: Tensor
+    part: Tensor
+
+
+class Decoder(nn.Module):
+    """Slots laid out from z, attention over them with z added before every layer, a grid of cells, note heads.
+
+    The onset attributes steer the slots; articulation steers durations alone and dynamics velocities alone,
+    so those sliders cannot touch an onset or a pitch.
+    """
+
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        self.c = c
+        z, w, n = c.latent_dim + c.local_dim + c.global_dim, c.hidden_dim, c.note_dim
+        self.lay_out = nn.Parameter(torch.randn(z, f.PAGE_SLOTS, w) * z**-0.5)
+        self.page = nn.Embedding(f.MAX_PAGES, w)
+        nn.init.zeros_(self.page.weight)
+        self.position = BeatPosition(w)
+        self.condition = nn.Sequential(nn.Linear(2 * len(OF_ONSETS) + f.N_PARTS + 2, w), nn.GELU(), nn.Linear(w, w))
+        self.again = nn.ParameterList(nn.Parameter(torch.zeros(w)) for _ in range(c.decoder_layers))
+        self.blocks = nn.ModuleList(Block(w, c.heads_for(w), c.attention, w) for _ in range(c.decoder_layers))
+        self.norm = nn.LayerNorm(w)
+        self.cells = nn.Linear(w, f.CELLS_PER_SLOT)
+        nn.init.constant_(self.cells.bias, -6.0)  # about one cell in 400 sounds
+        self.from_slot = nn.Linear(w, 3 * n)
+        self.of_pitch = nn.Embedding(f.N_PITCHES, 3 * n)
+        self.of_clock = nn.Embedding(f.SLOT_CLOCKS, 3 * n)
+        for table in (self.of_pitch, self.of_clock):
+            nn.init.normal_(table.weight, std=0.1)
+        self.steer_duration = nn.Linear(2 * len(OF_DURATION), n)
+        self.steer_velocity = nn.Linear(2 * len(OF_VELOCITY), n)
+        self.duration = nn.Linear(n, len(f.DURATIONS))
+        self.velocity = nn.Linear(n, f.VELOCITY_BINS)
+        self.rest = nn.Linear(n, len(f.MICRO) + f.N_PARTS)
+
+    def slots(self, z: Tensor, bars: Bars, offsets: Offsets) -> Tensor:
+        """(K, S, C) from the three latents side by side (K, Z)."""
+        s = int(bars.slots.max())
+        laid = [
+            torch.einsum("kz,zsw->ksw", z, self.lay_out[:, : min(f.PAGE_SLOTS, s - start)])
+            + self.page.weight[min(page, f.MAX_PAGES - 1)] * (page > 0)
+            for page, start in enumerate(range(0, s, f.PAGE_SLOTS))
+        ]
+        base = torch.cat(laid, 1)
+        mask = torch.arange(s, device=z.device) < bars.slots[:, None]
+        meter = torch.stack([bars.clocks / 96, bars.beat / 24], -1).to(z.dtype)
+        steer = offsets_of(offsets, OF_ONSETS)
+        condition = self.condition(torch.cat([steer, bars.parts.to(z.dtype), meter], -1))
+        x = base + self.position(bars, s) + condition[:, None]
+        for block, again in zip(self.blocks, self.again, strict=True):
+            x = block(x + again * base, mask, condition)
+        out: Tensor = self.norm(x)
+        return out
+
+    def onsets(self, slots: Tensor) -> Tensor:
+        """(K, S * 4 * 88) onset logit of every cell, clock by clock; cells past a bar's end are for the caller."""
+        return self.cells(slots).flatten(1)
+
+    def fields(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Fields:
+        """What the notes in given cells (M,) of given bars (M,) are."""
+        onset, pitch = cell // f.N_PITCHES, cell % f.N_PITCHES
+        h = self.from_slot(slots[bar, onset // f.SLOT_CLOCKS]) + self.of_pitch(pitch)
+        h_duration, h_velocity, h_rest = (h + self.of_clock(onset % f.SLOT_CLOCKS)).chunk(3, -1)
+        h_duration = h_duration + self.steer_duration(offsets_of(offsets, OF_DURATION))[bar]
+        h_velocity = h_velocity + self.steer_velocity(offsets_of(offsets, OF_VELOCITY))[bar]
+        rest = self.rest(F.gelu(h_rest, approximate="tanh"))
+        micro, part = rest.split([len(f.MICRO), f.N_PARTS], -1)
+        return Fields(
+            self.duration(F.gelu(h_duration, approximate="tanh")),
+            self.velocity(F.gelu(h_velocity, approximate="tanh")),
+            micro,
+            part,
+        )
+
+
+def offsets_of(offsets: Offsets, which: tuple[int, ...]) -> Tensor:
+    """(K, 2 * len(which)): values (0 where unknown) and flags of some attributes."""
+    index = list(which)
+    return torch.cat([(offsets.value * offsets.known)[:, index], offsets.known[:, index]], -1)
