@@ -28,7 +28,7 @@ BAR_NOTE = np.dtype(
 
 def part_tracks(score: Score) -> NDArray[np.int64]:
     """Track index of each part: the first sixteen pitched tracks that hold notes, in track order."""
-    used = np.unique(score.notes["track"])
+    used = np.flatnonzero(np.bincount(score.notes["track"]))
     pitched = [int(t) for t in used if not score.tracks[int(t)].is_drum]
     return np.array(pitched[: len(PARTS)], dtype=np.int64)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.score.pairing import first_on_first_off
-from engine.score.score import NOTE, Event, Score, Tempo, Track, pitched_channel
+from engine.score.score import DEFAULT_TEMPO, NOTE, Event, Score, Tempo, Track, pitched_channel
 from engine.score.timing import CLOCKS_PER_QUARTER
 from engine.tokens.bars import is_modelled, part_tracks
 from engine.tokens.vocab import FAMILIES, PARTS, PITCHES, TEMPO_BPM, VELOCITY_STEP
@@ -66,93 +66,89 @@ def quantise(score: Score) -> NDArray[np.void]:
 
 def encode(score: Score) -> Tokens:
     """Write a score as tokens; what has no token is left out."""
-    clock, part, kind, token, velocity = _events(score)
-    bins = velocity // VELOCITY_STEP
+    place, token, bins = _events(score)
+    clock, part, is_on = place >> 14, (place >> 9 & 31) - 1, bins >= 0
     gap = np.diff(clock, prepend=0)
     shifts = -(-gap // LONGEST_SHIFT)
-    in_part, is_on = part >= 0, kind == _ON
-    instrument = _changes(part, in_part)
-    change = _changes(bins, is_on & (velocity > 0))
+    instrument = _changes(part, part >= 0)
+    change = _changes(bins, is_on)
     length = shifts + instrument + change + 1
-    start = 1 + np.cumsum(length) - length
+    at = np.cumsum(length) - length + shifts + 1  # where an event's own tokens begin, after its shifts
     ids = np.full(int(length.sum()) + 2, FAMILIES["TIME_SHIFT"].id(LONGEST_SHIFT), np.int16)
     ids[0], ids[-1] = FAMILIES["START"].first, FAMILIES["END"].first
-    rest = shifts > 0
-    at = start + shifts
-    ids[at[rest] - 1] = FAMILIES["TIME_SHIFT"].first - 1 + (gap - (shifts - 1) * LONGEST_SHIFT)[rest]
+    late = shifts > 0
+    ids[at[late] - 1] = FAMILIES["TIME_SHIFT"].first - 1 + (gap - (shifts - 1) * LONGEST_SHIFT)[late]
     ids[at[instrument]] = FAMILIES["INSTRUMENT"].first + part[instrument]
     ids[(at + instrument)[change]] = FAMILIES["VELOCITY_CHANGE"].first + bins[change]
     ids[at + instrument + change] = token
     return Tokens(ids, tuple(score.tracks[int(t)].program for t in part_tracks(score)))
 
 
-def _events(score: Score) -> tuple[NDArray[np.int64], ...]:
-    """(clock, part or -1, kind, token, velocity or 0) of every token that is not a state's, in canonical order."""
+def _events(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Every token that is not a state's, in canonical order: its place (see `_place`), id and, of ons, velocity bin."""
     notes = quantise(score)
-    on, off = FAMILIES["NOTE_ON"].first - PITCHES.start, FAMILIES["NOTE_OFF"].first - PITCHES.start
     pitch, part, tick = (notes[f].astype(np.int64) for f in ("pitch", "track", "tick"))
-    end, velocity = tick + notes["duration"], notes["velocity"].astype(np.int64)
-    zero = end == tick
-    none = np.zeros_like(pitch)
-    # A note without length is its on and, directly after it, its off: both stand among the ons.
-    tempo, pedal = _tempo_events(score), _pedal_events(score)
-    rows = np.concatenate(
+    end = tick + notes["duration"]
+    bins = notes["velocity"].astype(np.int64) // VELOCITY_STEP
+    on = pitch + (FAMILIES["NOTE_ON"].first - PITCHES.start)
+    off = pitch + (FAMILIES["NOTE_OFF"].first - PITCHES.start)
+    none = np.full_like(pitch, -1)
+    zero = end == tick  # the off of such a note follows its on directly: both stand among the ons
+    ons_and_zeros = np.stack([np.ones_like(zero), zero], 1)
+    tempo_place, tempo = _tempo_events(score)
+    pedal_place, pedal = _pedal_events(score)
+    place = np.concatenate(
         [
-            tempo,
-            np.stack([end, part, none + _OFF, pitch, pitch + off, none], 1)[~zero],
-            pedal,
-            np.stack(
-                [
-                    np.stack([tick, part, none + _ON, pitch, pitch + on, np.maximum(velocity, 1)], 1),
-                    np.stack([tick, part, none + _ON, pitch, pitch + off, none], 1),
-                ],
-                1,
-            )[np.stack([np.ones_like(zero), zero], 1)],
+            tempo_place,
+            _place(end, part, _OFF, pitch)[~zero],
+            pedal_place,
+            np.repeat(_place(tick, part, _ON, pitch), ons_and_zeros.sum(1)),
         ]
     )
-    clock, part, kind, pitch = rows.T[:4]
-    rows = rows[np.argsort(clock << 14 | (part + 1) << 9 | kind << 7 | pitch, kind="stable")]
-    return rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 4], rows[:, 5]
+    token = np.concatenate([tempo, off[~zero], pedal, np.stack([on, off], 1)[ons_and_zeros]])
+    bin_ = np.full(len(place), -1)
+    bin_[len(place) - int(ons_and_zeros.sum()) :] = np.stack([bins, none], 1)[ons_and_zeros]
+    order = np.argsort(place, kind="stable")
+    return place[order], token[order], bin_[order]
 
 
-def _tempo_events(score: Score) -> NDArray[np.int64]:
-    """(n, 6) rows as in `_events`; of several tempi on a clock the last, of equal bins in a row the first."""
-    latest: dict[int, int] = {}
-    for tempo in score.tempi:
-        latest[_clock(tempo.tick, score)] = tempo_bin(tempo.microseconds)
-    latest = {0: tempo_bin(500_000)} | latest
-    rows, current = [], -1
-    for clock, bin_ in sorted(latest.items()):
-        if bin_ != current:
-            rows.append((clock, -1, 0, 0, FAMILIES["TEMPO"].first + bin_, 0))
-            current = bin_
-    return np.array(rows, np.int64)
+def _place(
+    clock: NDArray[np.int64], part: NDArray[np.int64] | int, kind: int, pitch: NDArray[np.int64] | int
+) -> NDArray[np.int64]:
+    """One number to sort by: clock, part (-1: none), kind, pitch."""
+    return clock << 14 | (part + 1) << 9 | kind << 7 | pitch
 
 
-def _pedal_events(score: Score) -> NDArray[np.int64]:
-    """(n, 6) rows as in `_events`: each time a part's pedal goes down or up.
+def _tempo_events(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(place, token) of each tempo; of several on a clock the last, of equal bins in a row the first."""
+    tempi = np.array([(0, DEFAULT_TEMPO), *((t.tick, t.microseconds) for t in score.tempi)], np.int64)
+    tempi = tempi[np.argsort(tempi[:, 0], kind="stable")]
+    clock, bins = to_clocks(tempi[:, 0], score.ticks_per_quarter), tempo_bins(tempi[:, 1])
+    last = np.diff(clock, append=-1) != 0
+    clock, bins = clock[last], bins[last]
+    new = np.diff(bins, prepend=-1) != 0
+    return _place(clock[new], -1, 0, 0), FAMILIES["TEMPO"].first + bins[new]
+
+
+def _pedal_events(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(place, token) of each time a part's pedal goes down or up.
 
     A pedal on a track without notes of its own belongs to the first part on the same channel.
     """
     tracks = part_tracks(score).tolist()
     by_track = {track: part for part, track in enumerate(tracks)}
     by_channel = {score.tracks[track].channel: part for part, track in reversed(list(enumerate(tracks)))}
-    rows, is_down = [], [False] * len(tracks)
+    moves, is_down = [], [False] * len(tracks)
     for event in score.events:
         data = event.data
-        if data[0] & 0xF0 != 0xB0 or data[1] != SUSTAIN_PEDAL:
-            continue
-        part = by_track.get(event.track, by_channel.get(data[0] & 0xF))
-        down = data[2] >= PEDAL_DOWN
-        if part is not None and down != is_down[part]:
-            is_down[part] = down
-            rows.append((_clock(event.tick, score), part, _PEDAL, 0, FAMILIES["SUSTAIN"].first + down, 0))
-    return np.array(rows, np.int64).reshape(-1, 6)
-
-
-def _clock(tick: int, score: Score) -> int:
-    """The nearest clock of one tick."""
-    return int(to_clocks(np.asarray(tick), score.ticks_per_quarter))
+        if data[0] & 0xF0 == 0xB0 and data[1] == SUSTAIN_PEDAL:
+            part = by_track.get(event.track, by_channel.get(data[0] & 0xF))
+            down = data[2] >= PEDAL_DOWN
+            if part is not None and down != is_down[part]:
+                is_down[part] = down
+                moves.append((event.tick, part, down))
+    ticks, parts, downs = np.array(moves, np.int64).reshape(-1, 3).T
+    return _place(to_clocks(ticks, score.ticks_per_quarter), parts, _PEDAL, 0), FAMILIES["SUSTAIN"].first + downs
 
 
 def _changes(values: NDArray[np.int64], counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -169,59 +165,53 @@ def decode(tokens: Tokens) -> Score:
     Velocities and tempi take the middle of their bin; a note never released lasts to the end; ids with no meaning in
     their place are passed over.
     """
-    ids = tokens.ids.astype(np.int64)
-    shift = np.where(_among(ids, "TIME_SHIFT"), ids - FAMILIES["TIME_SHIFT"].first + 1, 0)
-    clock = np.cumsum(shift)
-    part = _latest(ids, "INSTRUMENT", 0)
-    bins = _latest(ids, "VELOCITY_CHANGE", 16)
-    on, off = _among(ids, "NOTE_ON"), _among(ids, "NOTE_OFF")
-    is_note = on | off
-    is_on = on[is_note]
-    pitch = np.where(on, ids - FAMILIES["NOTE_ON"].first, ids - FAMILIES["NOTE_OFF"].first)[is_note] + PITCHES.start
-    release, _ = first_on_first_off(part[is_note] << 7 | pitch, is_on)
-    end = np.append(clock[is_note], clock[-1:])[release[is_on]]  # -1, never released, takes the last clock
+    ids = tokens.ids
+    among = {name: (ids >= f.first) & (ids < f.ids.stop) for name, f in FAMILIES.items()}
+    value = {name: ids[found].astype(np.int64) - FAMILIES[name].first for name, found in among.items()}
+    step = np.zeros(len(ids), np.int64)
+    step[among["TIME_SHIFT"]] = value["TIME_SHIFT"] + 1
+    clock = np.cumsum(step)
+    part = _latest(among["INSTRUMENT"], value["INSTRUMENT"], 0)
+    bins = _latest(among["VELOCITY_CHANGE"], value["VELOCITY_CHANGE"], 64 // VELOCITY_STEP)
+
+    on, either = among["NOTE_ON"], among["NOTE_ON"] | among["NOTE_OFF"]
+    is_on, here = on[either], clock[either]
+    pitch = np.empty(len(is_on), np.int64)
+    pitch[is_on], pitch[~is_on] = value["NOTE_ON"], value["NOTE_OFF"]
+    release, _ = first_on_first_off(part[either] << 7 | pitch, is_on)
     notes = np.zeros(int(is_on.sum()), NOTE)
-    notes["tick"], notes["pitch"] = clock[is_note][is_on], pitch[is_on]
-    notes["duration"] = end - notes["tick"]
-    notes["velocity"] = bins[is_note][is_on] * VELOCITY_STEP + VELOCITY_STEP // 2
-    notes["track"] = part[is_note][is_on]
-    pedal = np.flatnonzero(_among(ids, "SUSTAIN"))
-    parts = max(len(tokens.programs), int(part[on | _among(ids, "SUSTAIN")].max(initial=-1)) + 1)
+    notes["tick"], notes["pitch"], notes["track"] = clock[on], value["NOTE_ON"] + PITCHES.start, part[on]
+    notes["duration"] = np.append(here, clock[-1:])[release[is_on]] - clock[on]  # -1, never released: the last clock
+    notes["velocity"] = bins[on] * VELOCITY_STEP + VELOCITY_STEP // 2
+
+    pedal = among["SUSTAIN"]
+    parts = max(len(tokens.programs), int(part[on | pedal].max(initial=-1)) + 1)
     programs = [*tokens.programs, *[0] * parts][:parts]
     tracks = tuple(Track("", program, pitched_channel(i)) for i, program in enumerate(programs))
-    events = tuple(
-        Event(t, p, bytes((0xB0 | tracks[p].channel, SUSTAIN_PEDAL, 127 * down)))
-        for t, p, down in zip(
-            clock[pedal].tolist(), part[pedal].tolist(), (ids[pedal] - FAMILIES["SUSTAIN"].first).tolist(), strict=True
-        )
+    moves = zip(clock[pedal].tolist(), part[pedal].tolist(), value["SUSTAIN"].tolist(), strict=True)
+    events = [Event(t, p, bytes((0xB0 | tracks[p].channel, SUSTAIN_PEDAL, 127 * down))) for t, p, down in moves]
+    events.sort(key=lambda e: (e.tick, e.track))
+    tempi = dict(zip(clock[among["TEMPO"]].tolist(), value["TEMPO"].tolist(), strict=True))
+    speeds = {0: DEFAULT_TEMPO} | {t: bin_microseconds(b) for t, b in tempi.items()}
+    return Score(
+        CLOCKS_PER_QUARTER,
+        tracks,
+        notes,
+        tempi=tuple(Tempo(*at) for at in sorted(speeds.items())),
+        events=tuple(events),
     )
-    events = tuple(sorted(events, key=lambda e: (e.tick, e.track)))
-    return Score(CLOCKS_PER_QUARTER, tracks, notes, tempi=_tempi(ids, clock), events=events)
 
 
-def _among(ids: NDArray[np.int64], family: str) -> NDArray[np.bool_]:
-    span = FAMILIES[family].ids
-    return (ids >= span.start) & (ids < span.stop)
+def _latest(found: NDArray[np.bool_], values: NDArray[np.int64], default: int) -> NDArray[np.int64]:
+    """(M,) at each place the newest of `values`, which stand in order where `found` is True."""
+    return np.concatenate([[default], values])[np.cumsum(found)]
 
 
-def _latest(ids: NDArray[np.int64], family: str, default: int) -> NDArray[np.int64]:
-    """(M,) the value of the last token of the family at or before each place."""
-    found = _among(ids, family)
-    at = np.maximum.accumulate(np.where(found, np.arange(len(ids)), -1))
-    return np.where(at >= 0, ids[at] - FAMILIES[family].first, default)
-
-
-def _tempi(ids: NDArray[np.int64], clock: NDArray[np.int64]) -> tuple[Tempo, ...]:
-    at = np.flatnonzero(_among(ids, "TEMPO"))
-    bins = (ids[at] - FAMILIES["TEMPO"].first).tolist()
-    by_clock = {0: 500_000} | {t: bin_microseconds(b) for t, b in zip(clock[at].tolist(), bins, strict=True)}
-    return tuple(Tempo(t, microseconds) for t, microseconds in sorted(by_clock.items()))
-
-
-def tempo_bin(microseconds: int) -> int:
-    """The TEMPO bin nearest, in logarithm, to a tempo in microseconds per quarter."""
-    steps = np.log2(60e6 / max(microseconds, 1) / TEMPO_BPM[0]) / np.log2(TEMPO_BPM[1] / TEMPO_BPM[0])
-    return int(np.clip(np.round(steps), 0, len(TEMPO_BPM) - 1))
+def tempo_bins(microseconds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The TEMPO bins nearest, in logarithm, to tempi in microseconds per quarter."""
+    steps = np.log2(60e6 / np.maximum(microseconds, 1) / TEMPO_BPM[0]) / np.log2(TEMPO_BPM[1] / TEMPO_BPM[0])
+    bins: NDArray[np.int64] = np.clip(np.round(steps), 0, len(TEMPO_BPM) - 1).astype(np.int64)
+    return bins
 
 
 def bin_microseconds(bin_: int) -> int:
@@ -229,4 +219,4 @@ def bin_microseconds(bin_: int) -> int:
     return round(60e6 / TEMPO_BPM[bin_])
 
 
-assert len(PARTS) <= 31, "five bits hold a part in the sort key of _events"
+assert len(PARTS) <= 31, "five bits hold a part in `_place`"
