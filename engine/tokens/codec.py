@@ -166,7 +166,7 @@ def decode(tokens: Tokens) -> Score:
     their place are passed over.
     """
     ids = tokens.ids
-    among = {name: (ids >= f.first) & (ids < f.ids.stop) for name, f in FAMILIES.items()}
+    among = {name: (ids >= f.first) & (ids < f.ids.stop) for name, f in FAMILIES.items() if len(f.ids) > 1}
     value = {name: ids[found].astype(np.int64) - FAMILIES[name].first for name, found in among.items()}
     step = np.zeros(len(ids), np.int64)
     step[among["TIME_SHIFT"]] = value["TIME_SHIFT"] + 1
