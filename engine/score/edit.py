@@ -38,7 +38,9 @@ def insert(score: Score, notes: NDArray[np.void]) -> Edited:
     """Add notes; their rows are those of the added ones."""
     if not len(notes):
         return Edited(score, _rows([]))
-    return _rebuilt(score, np.concatenate([score.notes, notes]), np.arange(len(score.notes), len(score.notes) + len(notes)))
+    return _rebuilt(
+        score, np.concatenate([score.notes, notes]), np.arange(len(score.notes), len(score.notes) + len(notes))
+    )
 
 
 def delete(score: Score, rows: ArrayLike) -> Score:
@@ -68,7 +70,7 @@ def transpose(score: Score, rows: ArrayLike, semitones: int) -> Edited:
 
 
 def transpose_in_scale(score: Score, rows: ArrayLike, steps: int, scale: frozenset[int]) -> Edited:
-    """Shift by steps of `scale` (pitch classes, 0 is C); a note between two steps first takes the near one on its way."""
+    """Shift by steps of `scale` (pitch classes, 0 is C); a note between two first takes the nearer."""
     rows = _rows(rows)
     ladder = np.array([p for p in range(LOWEST, HIGHEST + 1) if p % 12 in scale], dtype=np.int64)
     if not steps or not len(ladder):
@@ -107,13 +109,16 @@ def shift_velocity(score: Score, rows: ArrayLike, by: int) -> Edited:
     return set_velocity(score, rows, score.notes["velocity"][rows].astype(np.int64) + by)
 
 
-def to_grid(ticks: ArrayLike, grid: BarGrid, step: float, rounding: Literal["nearest", "down", "up"] = "nearest") -> NDArray[np.int64]:
+def to_grid(
+    ticks: ArrayLike, grid: BarGrid, step: float, rounding: Literal["nearest", "down", "up"] = "nearest"
+) -> NDArray[np.int64]:
     """The place of the grid for each tick: multiples of `step` ticks counted from every bar line, and the bar lines."""
     t = np.asarray(ticks, dtype=np.float64)
     bar = grid.bar_of(t)
     start = grid.starts[bar]
-    turn = {"nearest": np.round, "down": np.floor, "up": np.ceil}[rounding]
-    within = turn((t - start) / step + {"nearest": 0.0, "down": 1e-9, "up": -1e-9}[rounding]) * step
+    steps = (t - start) / step
+    turned = {"nearest": np.round(steps), "down": np.floor(steps + 1e-9), "up": np.ceil(steps - 1e-9)}[rounding]
+    within = turned * step
     line = np.where(bar < len(grid) - 1, grid.starts[bar + 1] - start, np.inf)
     place = np.minimum(within, line)
     if rounding == "nearest":  # in a bar that is no multiple of the step, its end may be nearer

@@ -1,0 +1,275 @@
+"""The notes area: one painted widget. Ground and notes are cached pictures, the overlay is painted each frame.
+
+Mouse events become `Pointer`s and go to the gestures. What is shown comes from `RollState`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, Qt, QTimer
+from PySide6.QtGui import (
+    QEnterEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPixmap,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QWidget
+
+from app.roll import gestures
+from app.roll.gestures.gesture import Gesture, Pointer
+from app.roll.gestures.wheel import Wheel
+from app.roll.layers import density, grid, notes, overlay
+from app.roll.state import RollState
+from app.theme import current, figures, themes
+
+FRAME_MS = 16
+SCROLL_SHARE = 0.12  # of the distance outside, per frame
+DIM = 0.2  # opacity of notes that cannot be edited
+LEAVING = 0.28  # opacity of notes a proposal takes away
+
+
+class Canvas(QWidget):
+    """The hero of the window."""
+
+    def __init__(self, roll: RollState, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.roll = roll
+        self.gesture: Gesture | None = None
+        self._at = Pointer(0, 0, 0, 0)
+        self._wheel = Wheel(roll)
+        self._ground: QPixmap | None = None
+        self._notes: QPixmap | None = None
+        self._frames = QTimer(self, interval=FRAME_MS)
+        self._frames.timeout.connect(self._frame)
+        self._outside = QTimer(self, interval=FRAME_MS)
+        self._outside.timeout.connect(self._scroll_outside)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setMinimumSize(160, 120)
+        self.setAccessibleName(self.tr("Piano roll"))
+        roll.view_changed.connect(self._look)
+        roll.options_changed.connect(self._look)
+        roll.notes_changed.connect(self._on_notes)
+        roll.selection_changed.connect(self._on_selection)
+        roll.playhead_moved.connect(self._on_playhead)
+        themes.changed.connect(self._look)
+        self._on_selection(roll.selection)
+
+    # ------------------------------------------------------------------ painting
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        roll, theme, ratio = self.roll, current(), self.devicePixelRatioF()
+        painter = QPainter(self)
+        painter.drawPixmap(0, 0, self._paint_ground(ratio))
+        overlay.paint_marked(painter, roll, theme)
+        overlay.paint_ghosts(painter, roll, theme, ratio)
+        painter.drawPixmap(0, 0, self._paint_notes(ratio))
+        overlay.paint_changes(painter, roll, theme, ratio)
+        if self._at.row >= 0 and self.gesture is None and self._at.row < len(roll.index):
+            overlay.paint_hover(painter, roll, self._at.row, theme, ratio)
+        if self.gesture is not None:
+            self.gesture.paint(painter)
+        if not len(roll.index) and not roll.traces.has_proposal:
+            self._paint_empty(painter)
+        x = roll.view.x_of(roll.playhead)
+        if -1 <= x <= self.width():
+            overlay.paint_playhead(painter, x, self.height(), theme)
+
+    def _paint_ground(self, ratio: float) -> QPixmap:
+        if self._ground is None or self._ground.devicePixelRatio() != ratio:
+            roll = self.roll
+            self._ground = self._picture(ratio)
+            painter = QPainter(self._ground)
+            step = roll.snap.step(roll.grid, roll.view.px_per_tick, roll.view.left) if roll.snap.on else 0.0
+            scale = roll.scale.pitch_classes if roll.show_scale and roll.scale else None
+            grid.paint(painter, roll.view, roll.grid, current(), step, scale, ratio)
+            painter.end()
+        return self._ground
+
+    def _paint_notes(self, ratio: float) -> QPixmap:
+        if self._notes is None or self._notes.devicePixelRatio() != ratio:
+            roll, theme = self.roll, current()
+            self._notes = self._picture(ratio)
+            self._notes.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(self._notes)
+            rows = roll.index.inside(*roll.view.ticks, *roll.view.pitches)
+            opacity = np.ones(len(rows))
+            if roll.track is not None:
+                opacity[roll.index.track[rows] != roll.track] = DIM
+                order = np.argsort(opacity, kind="stable")  # dim ones lie underneath
+                rows, opacity = rows[order], opacity[order]
+            if roll.traces.leaving.any():
+                opacity[roll.traces.leaving[rows]] *= LEAVING
+            if len(rows) > notes.MANY:
+                density.paint(painter, roll.view, roll.index, rows, theme, ratio, opacity)
+            else:
+                selected = np.zeros(len(roll.index), dtype=bool)
+                selected[roll.selection] = True
+                notes.paint(painter, roll.view, roll.index, rows, theme, ratio, selected, opacity)
+            painter.end()
+        return self._notes
+
+    def _picture(self, ratio: float) -> QPixmap:
+        picture = QPixmap(self.size() * ratio)
+        picture.setDevicePixelRatio(ratio)
+        return picture
+
+    def _paint_empty(self, painter: QPainter) -> None:
+        theme = current()
+        middle = self.height() // 2
+        painter.setFont(figures(theme.font_large))
+        painter.setPen(theme.text)
+        painter.drawText(QRect(0, middle - 40, self.width(), 32), Qt.AlignmentFlag.AlignCenter, self.tr("No notes yet"))
+        painter.setFont(figures(theme.font_body))
+        painter.setPen(theme.text_dim)
+        how = self.tr("Click to draw one") if self.roll.pencil else self.tr("Double-click to draw one")
+        hint = self.tr("{how}, or drop a MIDI file here").format(how=how)
+        painter.drawText(QRect(0, middle - 4, self.width(), 24), Qt.AlignmentFlag.AlignCenter, hint)
+
+    # ------------------------------------------------------------------ what changed
+
+    def _look(self, *_: object) -> None:
+        self._ground = self._notes = None
+        self._at = self._pointer(self._at.x, self._at.y) if self.underMouse() else self._at
+        self._show_cursor()
+        self.update()
+
+    def _on_notes(self) -> None:
+        self._ground = self._notes = None
+        self._at = Pointer(self._at.x, self._at.y, 0, 0)
+        if self.roll.traces.is_moving(current().fade_ms / 1000):
+            self._frames.start()
+        self.update()
+
+    def _on_selection(self, rows: np.ndarray) -> None:
+        self._notes = None
+        count = len(self.roll.index)
+        self.setAccessibleDescription(self.tr("{count} notes, {chosen} selected").format(count=count, chosen=len(rows)))
+        self.update()
+
+    def _on_playhead(self, before: float, now: float) -> None:
+        reach = overlay.PLAYHEAD_PX
+        for tick in (before, now):
+            x = self.roll.view.x_of(tick)
+            if -reach <= x <= self.width() + reach:
+                self.update(round(x) - reach, 0, 2 * reach, self.height())
+
+    def _frame(self) -> None:
+        if not self.roll.traces.is_moving(current().fade_ms / 1000 + 0.05):
+            self._frames.stop()
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._ground = self._notes = None
+        self.roll.look(self.roll.view.at(width=float(self.width()), height=float(self.height())), by_hand=False)
+
+    # ------------------------------------------------------------------ the hand
+
+    def _pointer(
+        self, x: float, y: float, button: Qt.MouseButton = Qt.MouseButton.NoButton,
+        modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier, double: bool = False,
+    ) -> Pointer:  # fmt: skip
+        return Pointer.at(self.roll, x, y, button, modifiers, double)
+
+    def _press(self, event: QMouseEvent, double: bool) -> None:
+        if self.gesture is not None:
+            return
+        at = self._pointer(event.position().x(), event.position().y(), event.button(), event.modifiers(), double)
+        self.gesture = gestures.begin(self.roll, at)
+        if self.gesture is not None:
+            self._button = event.button()
+            self.setCursor(self.gesture.cursor)
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._press(event, double=False)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self._press(event, double=True)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        place = event.position()
+        self._at = self._pointer(place.x(), place.y(), Qt.MouseButton.NoButton, event.modifiers())
+        self.roll.set_hover((self._at.tick, self._at.pitch))
+        if self.gesture is None:
+            self._show_cursor()
+        else:
+            self.gesture.drag(self._at)
+            if self.gesture.scrolls and not self.rect().contains(place.toPoint()):
+                self._outside.start()
+            else:
+                self._outside.stop()
+        self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self.gesture is None or event.button() != self._button:
+            return
+        gesture, self.gesture = self.gesture, None
+        self._outside.stop()
+        gesture.release(self._pointer(event.position().x(), event.position().y(), event.button(), event.modifiers()))
+        self._at = self._pointer(event.position().x(), event.position().y())
+        self._show_cursor()
+        self.update()
+
+    def cancel(self) -> bool:
+        """End a gesture as if it had never begun; False when there is none."""
+        if self.gesture is None:
+            return False
+        gesture, self.gesture = self.gesture, None
+        self._outside.stop()
+        gesture.cancel()
+        self._show_cursor()
+        self.update()
+        return True
+
+    def _scroll_outside(self) -> None:
+        if self.gesture is None:
+            self._outside.stop()
+            return
+        at = self._at
+        dx = min(at.x, 0.0) + max(at.x - self.width(), 0.0)
+        dy = min(at.y, 0.0) + max(at.y - self.height(), 0.0)
+        self.roll.look(self.roll.view.scrolled(dx * SCROLL_SHARE, dy * SCROLL_SHARE))
+        self._at = Pointer.at(self.roll, at.x, at.y)
+        self.gesture.drag(self._at)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        at = self._pointer(event.position().x(), event.position().y(), modifiers=event.modifiers())
+        fine = event.pixelDelta()
+        delta = QPoint(fine.x() * 2, fine.y() * 2) if not fine.isNull() else event.angleDelta()
+        self._wheel.turn(at, -delta.x() / 120, -delta.y() / 120)
+        event.accept()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        event.ignore()
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        self._at = self._pointer(event.position().x(), event.position().y())
+        self._show_cursor()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._at = Pointer(-1e6, -1e6, 0, 0)
+        self.roll.set_hover(None)
+        self.update()
+
+    def _show_cursor(self) -> None:
+        if self.gesture is not None:
+            self.setCursor(self.gesture.cursor)
+        elif self._at.row >= 0:
+            self.setCursor(Qt.CursorShape.SizeHorCursor if self._at.edge else Qt.CursorShape.PointingHandCursor)
+        else:
+            self.setCursor(Qt.CursorShape.CrossCursor if self.roll.pencil else Qt.CursorShape.ArrowCursor)
+
+    @property
+    def hovered_row(self) -> int:
+        """The note under the pointer, -1 on empty ground."""
+        return self._at.row
+
+    def note_rect(self, row: int) -> QRectF:
+        """Where a note is painted."""
+        return QRectF(*notes.rects_of(self.roll.view, self.roll.index, np.array([row]), self.devicePixelRatioF())[0])

@@ -1,0 +1,120 @@
+"""Notes as rectangles: lightness is velocity, hue is track, selected ones outlined. Few are rounded and named,
+many are filled in batches. Far out `density` takes over.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPen
+
+from app.roll.colours import LEVELS, faded, level_of, note_qcolours
+from app.roll.coordinates import Coordinates
+from app.roll.index import NoteIndex
+from app.roll.layers.rects import crisp, fill, table
+from app.theme import Theme, figures
+from engine.score.edit import Rows
+
+FEW = 700  # up to here every note is rounded
+MANY = 5000  # from here on the density image is painted
+NAME_ROW, NAME_PX = 13.0, 30.0  # notes at least this high and wide carry their name
+BAR_ROW = 17.0  # notes at least this high carry their velocity as a bar
+NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+
+
+def name_of(pitch: int) -> str:
+    """C4 is middle C."""
+    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
+def rects_of(view: Coordinates, index: NoteIndex, rows: Rows, ratio: float) -> NDArray[np.float64]:
+    """(N, 4) where the notes lie, on whole device pixels, a hair apart from their neighbours."""
+    x = crisp(view.x_of(index.tick[rows]), ratio)
+    right = crisp(view.x_of(index.end[rows]), ratio)
+    y, below = crisp(view.y_of(index.pitch[rows]), ratio), crisp(view.y_of(index.pitch[rows] - 1), ratio)
+    left = np.maximum(x, -16.0)  # what lies far outside is cut: the painter's numbers stay small
+    right = np.minimum(right, view.width + 16.0)
+    gap_x = np.where(right - left > 4, 1.0, 0.0)
+    gap_y = 1.0 if view.row >= 5 else 0.0
+    width = np.maximum(right - left - gap_x, min(2.0, max(1.0, view.row / 3)))
+    return table(
+        left + (x == left) * 0.0, y + (gap_y if view.row >= 8 else 0), width, below - y - gap_y * (1 + (view.row >= 8))
+    )
+
+
+def paint(
+    painter: QPainter,
+    view: Coordinates,
+    index: NoteIndex,
+    rows: Rows,
+    theme: Theme,
+    ratio: float,
+    selected: NDArray[np.bool_],
+    opacity: NDArray[np.float64] | None = None,
+) -> None:
+    """Paint `rows`; `selected` (all notes) marks, `opacity` (per row) fades."""
+    if not len(rows):
+        return
+    rects = rects_of(view, index, rows, ratio)
+    level = level_of(index.velocity[rows])
+    hue = index.track[rows] % len(theme.track_hues)
+    alpha = np.ones(len(rows)) if opacity is None else opacity
+    rounded = len(rows) <= FEW and view.row >= 6
+    colours = note_qcolours(theme)
+    key = (np.round(alpha * 15).astype(np.int64) * len(theme.track_hues) + hue) * LEVELS + level
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, rounded)
+    for group in np.split(order, starts[1:]):
+        one = group[0]
+        colour = faded(colours[int(hue[one])][int(level[one])], float(alpha[one]))
+        if rounded:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(colour)
+            for x, y, w, h in rects[group].tolist():
+                radius = min(3.0, w / 2, h / 2.5)
+                painter.drawRoundedRect(QRectF(x, y, w, h), radius, radius)
+        else:
+            fill(painter, rects[group], colour)
+    if rounded:
+        _write_in(painter, view, index, rows, rects, level, theme, alpha)
+    chosen = selected[rows]
+    if chosen.any():
+        _outline(painter, rects[chosen], theme, rounded)
+
+
+def _write_in(
+    painter: QPainter, view: Coordinates, index: NoteIndex, rows: Rows, rects: NDArray[np.float64],
+    level: NDArray[np.int64], theme: Theme, alpha: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Names and velocity bars, where there is room."""
+    if view.row < NAME_ROW:
+        return
+    painter.setFont(figures(10 if view.row < BAR_ROW else theme.font_small))
+    for i in np.flatnonzero((rects[:, 2] >= NAME_PX) & (alpha > 0.5)):
+        x, y, w, h = rects[i].tolist()
+        bright = (level[i] >= LEVELS // 2) == theme.dark
+        ink = faded("#0d0e12" if bright else "#ffffff", 0.78)
+        if not theme.dark and level[i] < LEVELS // 2:
+            ink = faded("#0d0e12", 0.7)
+        with_bar = view.row >= BAR_ROW
+        inner = QRectF(max(x, 0.0) + 5, y, w - 8 + min(x, 0.0), h - (3 if with_bar else 0))
+        painter.setPen(ink)
+        painter.drawText(
+            inner, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name_of(int(index.pitch[rows[i]]))
+        )
+        if with_bar:
+            share = index.velocity[rows[i]] / 127
+            painter.fillRect(QRectF(x + 4, y + h - 4, (w - 8) * share, 2), faded(ink, 0.6))
+
+
+def _outline(painter: QPainter, rects: NDArray[np.float64], theme: Theme, rounded: bool) -> None:
+    if rounded:
+        painter.setBrush(faded(theme.text, 0.14))
+        painter.setPen(QPen(QColor(theme.text), 1.5))
+        for x, y, w, h in rects.tolist():
+            radius = min(3.0, w / 2, h / 2.5)
+            painter.drawRoundedRect(QRectF(x + 0.25, y + 0.25, max(w - 0.5, 1), max(h - 0.5, 1)), radius, radius)
+    else:
+        fill(painter, rects, faded(theme.text, 0.75))

@@ -1,0 +1,127 @@
+"""What lies over the notes and moves: ghosts, the proposal, glowing changes, the note pointed at, the playhead."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
+
+from app.roll.colours import faded
+from app.roll.coordinates import Coordinates
+from app.roll.index import NoteIndex
+from app.roll.layers.notes import FEW, MANY, rects_of
+from app.roll.layers.rects import fill
+from app.roll.state import RollState
+from app.theme import Theme
+from engine.score.edit import Rows
+
+PLAYHEAD_PX = 8  # half the width of what the playhead paints, mark in the ruler included
+
+
+def paint_ghosts(painter: QPainter, roll: RollState, theme: Theme, ratio: float) -> None:
+    """The notes that the last change took away, dim; they fade to that from clearer."""
+    if not roll.show_ghosts:
+        return
+    rows = _visible(roll.view, roll.traces.ghosts)
+    if 0 < len(rows) <= MANY:
+        fresh = 1 - _settled(np.array([roll.traces.ghosts_since]), theme)[0]
+        _shapes(
+            painter, rects_of(roll.view, roll.traces.ghosts, rows, ratio), faded(theme.text_dim, 0.17 + 0.3 * fresh)
+        )
+
+
+def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float) -> None:
+    """The proposal as a translucent layer, and a glow on every note that changed a moment ago."""
+    traces, view = roll.traces, roll.view
+    rows = _visible(view, traces.proposed)
+    if 0 < len(rows) <= MANY:
+        rects = rects_of(view, traces.proposed, rows, ratio)
+        _shapes(painter, rects, faded(theme.proposal, 0.42), QPen(faded(theme.proposal, 0.95), 1))
+        _glow(painter, rects, _settled(traces.proposed_born[rows], theme), theme)
+    rows = _visible(view, roll.index)
+    young = rows[traces.born[rows] > time.monotonic() - theme.fade_ms / 1000] if len(rows) else rows
+    if 0 < len(young) <= MANY:
+        _glow(painter, rects_of(view, roll.index, young, ratio), _settled(traces.born[young], theme), theme)
+
+
+def paint_hover(painter: QPainter, roll: RollState, row: int, theme: Theme, ratio: float) -> None:
+    """A thin ring around the note under the pointer."""
+    x, y, w, h = rects_of(roll.view, roll.index, np.array([row]), ratio)[0].tolist()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setBrush(faded(theme.text, 0.10))
+    painter.setPen(QPen(faded(theme.text, 0.6), 1))
+    painter.drawRoundedRect(QRectF(x - 0.5, y - 0.5, w + 1, h + 1), 3, 3)
+
+
+def paint_marked(painter: QPainter, roll: RollState, theme: Theme) -> None:
+    """Marked bars as a faint wash between two lines."""
+    if roll.bars is None:
+        return
+    a = roll.view.x_of(float(roll.grid.starts[roll.bars.start]))
+    b = roll.view.x_of(float(roll.grid.starts[roll.bars.stop]))
+    painter.fillRect(QRectF(a, 0, b - a, roll.view.height), faded(theme.accent, 0.055))
+    for x in (a, b):
+        painter.fillRect(QRectF(round(x), 0, 1, roll.view.height), faded(theme.accent, 0.45))
+
+
+def paint_playhead(painter: QPainter, x: float, height: float, theme: Theme, mark: bool = False) -> None:
+    """A line that glides between pixels; with a mark on top in the ruler."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(QColor(theme.accent), 1.5))
+    painter.drawLine(QPointF(x, height - 4 if mark else 0), QPointF(x, height))
+    if mark:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(theme.accent))
+        top = height - 13
+        painter.drawPolygon(
+            QPolygonF(
+                [
+                    QPointF(x - 5, top),
+                    QPointF(x + 5, top),
+                    QPointF(x + 5, top + 5),
+                    QPointF(x, top + 10),
+                    QPointF(x - 5, top + 5),
+                ]
+            )
+        )
+
+
+def _visible(view: Coordinates, index: NoteIndex) -> Rows:
+    return index.inside(*view.ticks, *view.pitches)
+
+
+def _settled(born: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
+    """0 for what has just changed, 1 for what has settled."""
+    return np.clip((time.monotonic() - born) * 1000 / theme.fade_ms, 0, 1)
+
+
+def _glow(painter: QPainter, rects: NDArray[np.float64], settled: NDArray[np.float64], theme: Theme) -> None:
+    fresh = (1 - settled) ** 2
+    steps = np.round(fresh * 12).astype(int)
+    for step in np.unique(steps[steps > 0]):
+        mine, share = rects[steps == step], step / 12
+        for grow, alpha in ((4.0, 0.16), (2.0, 0.24), (0.0, 0.75)):
+            _shapes(
+                painter,
+                mine + np.array([-grow, -grow, 2 * grow, 2 * grow]),
+                faded(theme.proposal, alpha * share),
+                radius=3 + grow,
+            )
+
+
+def _shapes(
+    painter: QPainter, rects: NDArray[np.float64], colour: QColor, pen: QPen | None = None, radius: float = 3.0
+) -> None:
+    if len(rects) > FEW:
+        fill(painter, rects, colour)
+        return
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(pen or Qt.PenStyle.NoPen)
+    painter.setBrush(colour)
+    inset = 0.5 if pen else 0.0
+    for x, y, w, h in rects.tolist():
+        r = min(radius, w / 2, h / 2.5)
+        painter.drawRoundedRect(QRectF(x + inset, y + inset, max(w - 2 * inset, 1), max(h - 2 * inset, 1)), r, r)
