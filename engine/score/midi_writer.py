@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import MorphonyError
-from engine.score.midi_parser import FILLER, LONGEST_DELTA, decode_name
+from engine.score.midi_chunks import FILLER, LONGEST_DELTA
+from engine.score.midi_parser import decode_name
 from engine.score.score import Event, Meter, Score, Track
 
 _BANK_SELECT = (0, 32)  # controllers that must come before the program change they belong to
