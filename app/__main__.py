@@ -6,6 +6,7 @@ Knows how a start can fail (no display, no Qt library) and says so in one senten
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -18,10 +19,10 @@ from app import cli
 from app.cli import output
 from engine.errors import MorphonyError
 
-APT_LINE = (
-    "On Debian or Ubuntu: sudo apt-get install libegl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3 libfontconfig1"
+QT_PACKAGES = (
+    "libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 "
+    "libdbus-1-3 libfontconfig1"
 )
-X11_LIBRARIES = ("libxcb.so.1", "libxcb-cursor.so.0", "libxkbcommon-x11.so.0")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +60,7 @@ def _open_studio(song: Path | None) -> int:
         from app import studio
     except ImportError as error:
         if ".so" in str(error) or "DLL" in str(error):  # a system library that Qt needs, not a module of ours
-            raise MorphonyError(f"The window cannot open: {error}. {APT_LINE}") from None
+            raise MorphonyError(_missing_library(error)) from None
         raise
     return studio.main(song)
 
@@ -80,14 +81,21 @@ def display_problem() -> str | None:
     display = os.environ.get("DISPLAY")
     if not display:
         return "There is no display to open a window on: DISPLAY is not set. The subcommands work without one."
-    for library in X11_LIBRARIES:
-        try:
-            loaded = ctypes.CDLL(library)
-        except OSError:
-            return f"The window cannot open: {library} is missing. {APT_LINE}"
-        if library == X11_LIBRARIES[0] and not _answers(loaded):
-            return f"The display {display} does not answer, so no window can open. The subcommands work without one."
+    try:
+        qt = importlib.util.find_spec("PySide6")
+        if qt and qt.origin and (plugin := Path(qt.origin).parent / "Qt/plugins/platforms/libqxcb.so").exists():
+            ctypes.CDLL(str(plugin))
+        answers = _answers(ctypes.CDLL("libxcb.so.1"))
+    except OSError as error:
+        return _missing_library(error)
+    if not answers:
+        return f"The display {display} does not answer, so no window can open. The subcommands work without one."
     return None
+
+
+def _missing_library(error: Exception) -> str:
+    reason = str(error).replace("cannot open shared object file: No such file or directory", "not found")
+    return f"The window cannot open ({reason}). On Debian or Ubuntu: sudo apt-get install {QT_PACKAGES}"
 
 
 def _answers(xcb: ctypes.CDLL) -> bool:

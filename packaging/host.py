@@ -6,6 +6,7 @@ package database, so that any distribution's way of providing a library counts.
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -30,19 +31,24 @@ def _need(name: str, apt: str, dnf: str, pacman: str, brew: str = "") -> Need:
 
 WINDOW = (
     _need("libEGL.so.1", "libegl1", "libglvnd-egl", "libglvnd"),
+    _need("libGL.so.1", "libgl1", "libglvnd-glx", "libglvnd"),
     _need("libxkbcommon-x11.so.0", "libxkbcommon-x11-0", "libxkbcommon-x11", "libxkbcommon-x11"),
     _need("libxcb-cursor.so.0", "libxcb-cursor0", "xcb-util-cursor", "xcb-util-cursor"),
+    _need("libxcb-icccm.so.4", "libxcb-icccm4", "xcb-util-wm", "xcb-util-wm"),
+    _need("libxcb-keysyms.so.1", "libxcb-keysyms1", "xcb-util-keysyms", "xcb-util-keysyms"),
+    _need("libxcb-shape.so.0", "libxcb-shape0", "libxcb", "libxcb"),
     _need("libdbus-1.so.3", "libdbus-1-3", "dbus-libs", "dbus"),
     _need("libfontconfig.so.1", "libfontconfig1", "fontconfig", "fontconfig"),
 )
-SYNTH = (_need("libfluidsynth.so.3", "libfluidsynth3", "fluidsynth-libs", "fluidsynth"),)
+# Debian's libfluidsynth3 wants a General MIDI font beside it, and takes one under the GPL unless another is named
+SYNTH = (_need("libfluidsynth.so.3", "libfluidsynth3 fluidr3mono-gm-soundfont", "fluidsynth-libs", "fluidsynth"),)
 TESTS = (
     _need("jackd", "jackd2", "jack-audio-connection-kit", "jack2"),
     _need("Xvfb", "xvfb", "xorg-x11-server-Xvfb", "xorg-server-xvfb"),
     _need("xdotool", "xdotool", "xdotool", "xdotool"),
 )
 MAC_SYNTH = (_need("libfluidsynth.3.dylib", "", "", "", "fluid-synth"),)
-INSTALL = {  # without what a package merely recommends: libfluidsynth3 recommends a sound font under the GPL
+INSTALL = {  # without what a package merely recommends
     "apt-get": "apt-get install -y --no-install-recommends",
     "dnf": "dnf install -y --setopt=install_weak_deps=False",
     "pacman": "pacman -S --needed --noconfirm",
@@ -57,9 +63,8 @@ def say(sentence: str) -> None:
 
 def needs(tests: bool) -> tuple[Need, ...]:
     """What this kind of system has to bring."""
-    if sys.platform.startswith("linux"):
-        return WINDOW + SYNTH + (TESTS if tests else ())
-    return MAC_SYNTH if sys.platform == "darwin" else ()
+    of_system = {"Linux": WINDOW + SYNTH + (TESTS if tests else ()), "Darwin": MAC_SYNTH}
+    return of_system.get(platform.system(), ())
 
 
 def missing(wanted: Sequence[Need]) -> list[Need]:
@@ -95,7 +100,7 @@ def line_to_type(names: list[str], tool: Optional[str]) -> str:
 
 def packages(wanted: Sequence[Need], tool: str = "apt-get") -> list[str]:
     """What brings these needs, by the names of one package manager."""
-    return [need.packages.get(tool) or need.name for need in wanted]
+    return [name for need in wanted for name in (need.packages.get(tool) or need.name).split()]
 
 
 def what_to_type(wanted: Sequence[Need]) -> str:
