@@ -52,6 +52,8 @@ class Decoder(nn.Module):
         self.condition = nn.Sequential(nn.Linear(2 * len(OF_ONSETS) + f.N_PARTS + 2, w), nn.GELU(), nn.Linear(w, w))
         self.again = nn.ParameterList(nn.Parameter(torch.zeros(w)) for _ in range(c.decoder_layers))
         self.blocks = nn.ModuleList(Block(w, c.heads_for(w), c.attention, w) for _ in range(c.decoder_layers))
+        self.style: Tensor  # in-attention bias of a style; part of an adapter, never of the base weights
+        self.register_buffer("style", torch.zeros(c.decoder_layers, w), persistent=False)
         self.norm = nn.LayerNorm(w)
         self.cells = nn.Linear(w, f.CELLS_PER_SLOT)
         nn.init.constant_(self.cells.bias, -6.0)  # about one cell in 400 sounds
@@ -80,8 +82,8 @@ class Decoder(nn.Module):
         steer = offsets_of(offsets, OF_ONSETS)
         condition = self.condition(torch.cat([steer, bars.parts.to(z.dtype), meter], -1))
         x = base + self.position(bars, s) + condition[:, None]
-        for block, again in zip(self.blocks, self.again, strict=True):
-            x = block(x + again * base, mask, condition)
+        for block, again, style in zip(self.blocks, self.again, self.style, strict=True):
+            x = block(x + again * base + style, mask, condition)
         out: Tensor = self.norm(x)
         return out
 

@@ -83,6 +83,12 @@ class Encoder(nn.Module):
     def forward(self, notes: Notes, bars: Bars, generator: torch.Generator | None = None, mean: bool = False) -> Posterior:
         """Posteriors of the three levels, and a sample of each (the mean if `mean`)."""
         direct, features = self.bar_features(notes, bars)
+        return self.ladder(direct, features, bars, generator, mean)
+
+    def ladder(
+        self, direct: Tensor, features: Tensor, bars: Bars, generator: torch.Generator | None, mean: bool
+    ) -> Posterior:
+        """q(global | x), q(local | x, global), q(fine | x, local, global) from features of whole pieces."""
         phrase = self.phrase_features(features, bars)
         q_global = self.to_global(mean_by(phrase, bars.piece, bars.n_pieces))
         z_global = q_global.mean if mean else sample(q_global, generator)

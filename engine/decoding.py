@@ -1,0 +1,334 @@
+"""Latents and slider offsets to notes: the path a drag takes.
+
+Decode at rest and as told, choose cells, close what the sliders still ask for by tilting logits, then give each note
+its duration, velocity, micro-shift and parts. Source notes enter only through `blend`, which figures switch off.
+
+K bars of a chunk, T clocks, M candidate rows, J notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine import tilt
+from engine.attributes import INDEX, NAMES, measure_bars
+from engine.model import fields as f
+from engine.model.batch import Offsets
+from engine.model.decoder import OF_ONSETS, Fields
+from engine.sampling import (
+    DURATION,
+    MICRO,
+    ONSET,
+    VELOCITY,
+    Bools,
+    Floats,
+    Ints,
+    Rows,
+    gumbel,
+    hold_counts,
+    logistic,
+    rows_above,
+    rows_at,
+)
+from engine.session import Piece, Session
+from engine.tokens.bars import BAR_NOTE
+from engine.tokens.vocab import PITCHES
+
+BLEND_WEIGHT = 3.5  # log-odds towards the source's notes at a slider's first touch
+BLEND_REACH = 0.4  # sigma over which that weight decays to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Everything that shapes a decoding besides latents."""
+
+    offsets: NDArray[np.float64]  # (12,) sigma; NaN where a slider is free
+    shift: dict[str, float]  # colour sliders
+    seed: int = 0
+    temperature: float = 0.0
+    blend: bool = True
+
+    def moved(self, names: tuple[str, ...]) -> list[str]:
+        """Which of these sliders are off their rest."""
+        return [n for n in names if np.nan_to_num(self.offsets[INDEX[n]]) != 0]
+
+    @property
+    def distance(self) -> float:
+        """Sigma from rest of whatever can move an onset or a pitch."""
+        onsets = np.abs(np.nan_to_num(self.offsets[list(OF_ONSETS)])).max()
+        return float(max([onsets, *map(abs, self.shift.values())]))
+
+
+def decode(session: Session, piece: Piece, bars: list[int], knobs: Knobs) -> NDArray[np.void]:
+    """BAR_NOTE of the given bars, numbered as in the piece."""
+    index = torch.tensor(bars, dtype=torch.int64)
+    chunk = _Chunk(session, piece, index, knobs)
+    still = knobs.blend and knobs.distance == 0
+    if still:
+        cells = chunk.source_cells()
+    else:
+        cells = chunk.choose()
+    notes = chunk.describe(cells)
+    if knobs.blend:
+        notes = chunk.blend_fields(notes, cells)
+    notes["bar"] = np.array(bars)[notes["bar"]]
+    return notes
+
+
+class _Chunk:
+    """A few bars being decoded together."""
+
+    def __init__(self, session: Session, piece: Piece, index: torch.Tensor, knobs: Knobs) -> None:
+        self.session, self.piece, self.index, self.knobs = session, piece, index, knobs
+        self.clocks: Ints = piece.conditions.clocks[index].numpy()
+        k = len(index)
+        self.bar_numbers = index.numpy()
+        known = np.isfinite(knobs.offsets) & (knobs.offsets != 0)
+        value = torch.from_numpy(np.nan_to_num(knobs.offsets).clip(-6, 6)).float().expand(k, -1)
+        self.offsets = Offsets(value, torch.from_numpy(known).float().expand(k, -1))
+        self.none = Offsets.none(k)
+        p = session.config.model.threshold
+        self.threshold = float(np.log(p / (1 - p)))
+        self.shift = torch.zeros(k, piece.z_fine.shape[1])
+        for name, amount in knobs.shift.items():
+            self.shift = self.shift + amount * session.colours[name]
+        steered = bool(knobs.moved(tilt.ONSET_STAGE + tilt.PITCH_STAGE))
+        self.rest_grid, self.rest_slots = self._at_rest()
+        self.grid, self.slots = (self._decoded(self.offsets) if steered else (self.rest_grid, self.rest_slots))
+
+    def _decoded(self, offsets: Offsets) -> tuple[NDArray[np.float32], torch.Tensor]:
+        """(K, T, 88) logits relative to the threshold, and the slots they came from."""
+        slots = self.session.slots(self.piece, self.index, self.shift, offsets)
+        with torch.no_grad():
+            logits = self.session.model.decoder.onsets(slots).view(len(slots), -1, f.N_PITCHES)
+        return (logits - self.threshold).cpu().numpy(), slots
+
+    def _at_rest(self) -> tuple[NDArray[np.float32], torch.Tensor]:
+        """The decoding with every named slider at rest; remembered bar by bar while no colour is moved."""
+        cache = self.piece.cache
+        if any(self.knobs.shift.values()):
+            return self._decoded(self.none)
+        if not all(int(b) in cache for b in self.index):
+            grid, slots = self._decoded(self.none)
+            for i, b in enumerate(self.index):
+                n = -(-int(self.clocks[i]) // f.SLOT_CLOCKS)
+                cache[int(b)] = grid[i, : n * f.SLOT_CLOCKS], slots[i, :n]
+        kept = [cache[int(b)] for b in self.index]
+        wide = max(len(s) for _, s in kept)
+        grid = np.full((len(kept), wide * f.SLOT_CLOCKS, f.N_PITCHES), -30, np.float32)
+        slots = kept[0][1].new_zeros(len(kept), wide, kept[0][1].shape[-1])
+        for i, (g, s) in enumerate(kept):
+            grid[i, : len(g)], slots[i, : len(s)] = g, s
+        return grid, slots
+
+    def choose(self) -> Rows:
+        """The cells that sound: onset sliders choose freely, pitch sliders keep the number of notes of each onset."""
+        rest = self._noisy(self._blended(rows_above(self.rest_grid, self.clocks)))
+        at_rest = measure_bars(rest.notes((rest.logit > 0)[None]), self.clocks)
+        current = _only(rest, rest.logit > 0)
+        if self.knobs.moved(tilt.ONSET_STAGE):
+            current = self._tilt_onsets(current, at_rest)
+        if self.knobs.moved(tilt.PITCH_STAGE):
+            current = self._tilt_pitches(current, at_rest)
+        return current
+
+    def _tilt_onsets(self, rest: Rows, at_rest: Floats) -> Rows:
+        rows = self._noisy(self._blended(rows_above(self.grid, self.clocks)))
+        reference = _is_in(rows, rest)
+        logits = rows.logit
+        names = self.knobs.moved(tilt.ONSET_STAGE)
+        durations = None
+        if "polyphony" in names:
+            durations = f.DURATIONS[self._fields(rows, self.slots, self.offsets).duration.argmax(-1).cpu().numpy()]
+            held = self._durations_of(rest)
+            at_rest = at_rest.copy()
+            measured = measure_bars(rest.notes(np.ones((1, len(rest.bar)), bool), held), self.clocks)
+            at_rest[:, INDEX["polyphony"]] = measured[:, INDEX["polyphony"]]
+        for name in names * (2 if len(names) > 1 else 1):
+            goal = self._target(name, at_rest)
+            logits = tilt.solve(rows, logits, name, goal, reference, lambda x: x > 0, durations)
+        return _only(Rows(rows.bar, rows.onset, rows.pitch, logits, rows.clocks), logits > 0)
+
+    def _tilt_pitches(self, current: Rows, at_rest: Floats) -> Rows:
+        places, counts = np.unique(np.stack([current.bar, current.onset], -1), axis=0, return_counts=True)
+        if not len(places):
+            return current
+        rows = self._noisy(self._blended(rows_at(self.grid, self.clocks, places)))
+        reference = _is_in(rows, current)
+        logits = rows.logit
+        names = self.knobs.moved(tilt.PITCH_STAGE)
+        for name in names * (2 if len(names) > 1 else 1):
+            goal = self._target(name, at_rest)
+            logits = tilt.solve(rows, logits, name, goal, reference, lambda x: hold_counts(x, counts))
+        return _only(Rows(rows.bar, rows.onset, rows.pitch, logits, rows.clocks), hold_counts(logits[None], counts)[0])
+
+    def _target(self, name: str, at_rest: Floats) -> Floats:
+        i = INDEX[name]
+        goal: Floats = at_rest[:, i] + self.knobs.offsets[i] * self.session.deviations[i]
+        return goal
+
+    def _noisy(self, rows: Rows) -> Rows:
+        t = self.knobs.temperature
+        if t == 0:
+            return rows
+        noise = logistic(self.knobs.seed, self.bar_numbers[rows.bar], rows.onset, rows.pitch, ONSET)
+        return Rows(rows.bar, rows.onset, rows.pitch, rows.logit + t * noise, rows.clocks)
+
+    def _blended(self, rows: Rows) -> Rows:
+        """Near rest, pull towards the source's cells; the weight is gone at BLEND_REACH."""
+        weight = BLEND_WEIGHT * max(1 - self.knobs.distance / BLEND_REACH, 0) if self.knobs.blend else 0.0
+        if weight == 0:
+            return rows
+        side = np.where(_is_in(rows, self.source_cells()), weight, -weight)
+        return Rows(rows.bar, rows.onset, rows.pitch, rows.logit + side, rows.clocks)
+
+    def source_notes(self) -> NDArray[np.void]:
+        """BAR_NOTE of the source's bars, renumbered 0 to K-1."""
+        bars = self.piece.bars
+        ends = np.searchsorted(bars["bar"], [self.bar_numbers, self.bar_numbers + 1])
+        parts = [bars[a:b].copy() for a, b in ends.T]
+        for i, part in enumerate(parts):
+            part["bar"] = i
+        return np.concatenate(parts)
+
+    def source_cells(self) -> Rows:
+        """The source's cells, one row each."""
+        s = self.source_notes()
+        cells = np.unique(np.stack([s["bar"], s["onset"], s["pitch"]], -1).astype(np.int64), axis=0)
+        bar, onset, pitch = cells.T
+        return Rows(bar, onset, pitch, np.ones(len(cells)), self.clocks)
+
+    def _fields(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Fields:
+        cell = torch.from_numpy(rows.onset * f.N_PITCHES + rows.pitch - PITCHES.start).to(slots.device)
+        with torch.no_grad():
+            return self.session.model.decoder.fields(
+                slots, torch.from_numpy(rows.bar).to(slots.device), cell, offsets.to(slots.device)
+            )
+
+    def _durations_of(self, rows: Rows) -> Floats:
+        out: Floats = f.DURATIONS[self._fields(rows, self.rest_slots, self.none).duration.argmax(-1).cpu().numpy()]
+        return out
+
+    def describe(self, cells: Rows) -> NDArray[np.void]:
+        """BAR_NOTE of the chosen cells; a cell with several parts gives several notes."""
+        logits = self._fields(cells, self.slots, self.offsets)
+        rest = self._fields(cells, self.slots, self.none)
+        duration = self._durations(cells, logits, rest)
+        velocity = self._velocities(cells, logits, rest)
+        micro = self._classes(logits.micro, cells, MICRO)
+        parts = logits.part.cpu().numpy().astype(np.float64)
+        plays = self.piece.conditions.parts[self.index].numpy()[cells.bar] > 0
+        parts = np.where(plays, parts, -np.inf)
+        chosen = (parts > 0) | (parts == parts.max(1, keepdims=True))
+        row, part = np.nonzero(chosen)
+        out = np.zeros(len(row), BAR_NOTE)
+        out["bar"], out["onset"], out["pitch"] = cells.bar[row], cells.onset[row], cells.pitch[row]
+        out["duration"], out["velocity"] = duration[row], velocity[row]
+        out["micro"], out["part"] = f.MICRO[micro.argmax(-1)][row], part
+        return out
+
+    def _classes(self, logits: torch.Tensor, cells: Rows, key: int) -> Floats:
+        """Class logits (J, C) as NumPy, with noise at a temperature above 0."""
+        out = logits.cpu().numpy().astype(np.float64)
+        if self.knobs.temperature > 0:
+            where = (self.bar_numbers[cells.bar], cells.onset, cells.pitch, key)
+            out += self.knobs.temperature * gumbel(self.knobs.seed, out.shape[1], *where)
+        return out
+
+    def _durations(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
+        logits = self._classes(told.duration, cells, DURATION)
+        if not self.knobs.moved(("articulation",)):
+            return np.asarray(f.DURATIONS[logits.argmax(-1)])
+        start = f.DURATIONS[self._classes(rest.duration, cells, DURATION).argmax(-1)]
+        measure = _by_bar(cells, "articulation", "duration")
+        goal = measure(start[None])[0] + self.knobs.offsets[INDEX["articulation"]] * self._sd("articulation")
+        weight = np.broadcast_to(np.log2(f.DURATIONS), logits.shape)
+        return tilt.solve_classes(logits, f.DURATIONS, cells.bar, np.maximum(goal, 1 / 24), measure, weight)
+
+    def _velocities(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
+        logits = self._classes(told.velocity, cells, VELOCITY)
+        plain = f.VELOCITIES[self._classes(rest.velocity, cells, VELOCITY).argmax(-1)]
+        values = f.VELOCITIES[logits.argmax(-1)]
+        for name in self.knobs.moved(("dynamics", "dynamic_spread")):
+            measure = _by_bar(cells, name, "velocity")
+            goal = measure(plain[None])[0] + self.knobs.offsets[INDEX[name]] * self._sd(name)
+            weight = f.VELOCITIES / 16 * np.ones_like(logits)
+            if name == "dynamic_spread":
+                k = len(self.clocks)
+                count = np.maximum(np.bincount(cells.bar, minlength=k), 1)
+                soft = (_softmax(logits) * f.VELOCITIES).sum(-1)
+                side = soft - (np.bincount(cells.bar, soft, minlength=k) / count)[cells.bar]
+                weight = weight * np.sign(side)[:, None]
+                goal = np.maximum(goal, 0)
+            values = tilt.solve_classes(logits, f.VELOCITIES, cells.bar, goal.clip(0, 127), measure, weight)
+        out: Floats = np.clip(np.round(values), 1, 127)
+        return out
+
+    def _sd(self, name: str) -> float:
+        return float(self.session.deviations[INDEX[name]])
+
+    def blend_fields(self, notes: NDArray[np.void], cells: Rows) -> NDArray[np.void]:
+        """Notes the source has keep its fields, moved by what the sliders changed in the decoder's own."""
+        source = self.source_notes()
+        before = self._rest_fields(cells)
+        at = {(int(n["bar"]), int(n["onset"]), int(n["pitch"])): n for n in notes}
+        kept = source[[(int(n["bar"]), int(n["onset"]), int(n["pitch"])) in at for n in source]]
+        for n in kept:
+            place = int(n["bar"]), int(n["onset"]), int(n["pitch"])
+            now, (duration, velocity) = at[place], before[place]
+            n["duration"] = max(n["duration"] * now["duration"] / duration, 0.25)
+            n["velocity"] = np.clip(n["velocity"] + round(float(now["velocity"]) - velocity), 1, 127)
+        places = {(int(n["bar"]), int(n["onset"]), int(n["pitch"])) for n in kept}
+        new = notes[[(int(n["bar"]), int(n["onset"]), int(n["pitch"])) not in places for n in notes]]
+        both = np.concatenate([kept, new])
+        out: NDArray[np.void] = both[np.lexsort((both["part"], both["pitch"], both["onset"], both["bar"]))]
+        return out
+
+    def _rest_fields(self, cells: Rows) -> dict[tuple[int, int, int], tuple[float, float]]:
+        rest = self._fields(cells, self.slots, self.none)
+        duration = f.DURATIONS[self._classes(rest.duration, cells, DURATION).argmax(-1)]
+        velocity = np.clip(np.round(f.VELOCITIES[self._classes(rest.velocity, cells, VELOCITY).argmax(-1)]), 1, 127)
+        rows = zip(cells.bar, cells.onset, cells.pitch, duration, velocity, strict=True)
+        return {(int(b), int(o), int(p)): (float(d), float(v)) for b, o, p, d, v in rows}
+
+
+def _only(rows: Rows, chosen: Bools) -> Rows:
+    return Rows(rows.bar[chosen], rows.onset[chosen], rows.pitch[chosen], rows.logit[chosen], rows.clocks)
+
+
+def _is_in(rows: Rows, others: Rows) -> Bools:
+    def key(r: Rows) -> Ints:
+        return (r.bar * 4096 + r.onset) * 128 + r.pitch
+
+    return np.isin(key(rows), key(others))
+
+
+def _softmax(x: Floats) -> Floats:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    out: Floats = e / e.sum(-1, keepdims=True)
+    return out
+
+
+def _by_bar(cells: Rows, name: str, field: str) -> _FieldMeasure:
+    return _FieldMeasure(cells, name, field)
+
+
+class _FieldMeasure:
+    """Measures one attribute per bar on trial values (L, J) of one field."""
+
+    def __init__(self, cells: Rows, name: str, field: str) -> None:
+        self.cells, self.name, self.field = cells, name, field
+
+    def __call__(self, values: Floats) -> Floats:
+        notes = self.cells.notes(np.ones(values.shape, bool))
+        notes[self.field] = values.reshape(-1) if self.field == "duration" else np.round(values.reshape(-1)).clip(1, 127)
+        measured = measure_bars(notes, np.tile(self.cells.clocks, len(values)))[:, INDEX[self.name]]
+        out: Floats = measured.reshape(len(values), -1)
+        return out
+
+
+__all__ = ["NAMES", "Knobs", "decode"]

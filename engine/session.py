@@ -1,0 +1,182 @@
+"""A loaded model with its codec and device: what callers hold. Encodes a score into a `Piece` of latents.
+
+N bars, P phrases, A = 12 attributes; F, L, G widths of the fine, local and global level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine import devices
+from engine.attributes import NAMES, SPECS, measure, measure_bars
+from engine.checkpoint import Checkpoint
+from engine.config import Config
+from engine.errors import MorphonyError
+from engine.model.adapter import attach
+from engine.model.batch import PHRASE_BARS, Bars, Notes, Offsets, beat_clocks
+from engine.model.fields import N_PARTS
+from engine.model.vaegan import MusicTransformerVAEGAN
+from engine.score import Score
+from engine.score.timing import BarGrid
+from engine.tokens.bars import part_tracks, to_bars
+
+STARTER = Path(__file__).resolve().parent.parent / "assets" / "models" / "starter"
+ENCODE_BARS = 64  # bars encoded at once; whole phrases
+
+
+@dataclass(frozen=True, slots=True)
+class SliderSpec:
+    """One slider a model offers."""
+
+    name: str
+    label: str
+    description: str
+    kind: str  # "attribute" or "colour"
+    unit: str
+    sd: float  # one sigma, in the attribute's own unit; 1 for colours
+    quantiles: tuple[float, ...] | None  # 101 of the corpus, 0 to 100 %
+    rho: float | None  # measured correlation of slider and re-measured attribute
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """A score as the model sees it. Frozen; safe to hand between threads."""
+
+    score: Score
+    grid: BarGrid
+    bars: NDArray[np.void]  # BAR_NOTE of the source
+    conditions: Bars
+    z_global: Tensor  # (1, G)
+    z_local: Tensor  # (P, L)
+    z_fine: Tensor  # (N, F)
+    own: NDArray[np.float64]  # (N, A) attributes of each bar
+    attributes: NDArray[np.float64]  # (A,) over the whole piece
+    cache: dict[int, tuple[NDArray[np.float32], Tensor]] = field(default_factory=dict)  # bar -> its grid at rest
+
+    def __len__(self) -> int:
+        return len(self.grid)
+
+    def with_latents(self, latents: Mapping[str, Tensor]) -> Piece:
+        """The same conditions with other latents. Raises MorphonyError when their shapes do not fit."""
+        for name in ("z_global", "z_local", "z_fine"):
+            if name not in latents or latents[name].shape != getattr(self, name).shape:
+                raise MorphonyError(f"These latents do not fit: {name} should be {tuple(getattr(self, name).shape)}.")
+        return replace(self, **{n: latents[n] for n in ("z_global", "z_local", "z_fine")}, cache={})
+
+
+class Session:
+    """A model ready to use. One thread at a time."""
+
+    def __init__(self, model: MusicTransformerVAEGAN, saved: Checkpoint, device: torch.device, reason: str) -> None:
+        self.model, self.device, self.device_reason = model.eval().to(device), device, reason
+        self.config: Config = saved.config
+        self.hash = saved.hash
+        facts = saved.facts
+        self.deviations: NDArray[np.float64] = np.array(facts["deviations"])
+        self.colours = saved.tensors("colours") if facts.get("colours") else {}
+        self.sliders = _sliders(facts)
+        self.facts = facts
+
+    @classmethod
+    def open(cls, model_dir: Path | None = None, device: str = "auto", adapter: Path | None = None) -> Session:
+        """Load a model folder (the starter by default), with an adapter on top if one is given."""
+        saved = Checkpoint(model_dir or STARTER)
+        chosen, reason = devices.choose(device)
+        if chosen.type == "cpu":
+            torch.set_num_threads(1)  # under load two OpenMP threads run many times slower than one
+        model = MusicTransformerVAEGAN(saved.config.model)
+        try:
+            model.load_state_dict(saved.tensors())
+        except RuntimeError as error:
+            raise MorphonyError(f"{saved.folder.name} does not fit its own configuration.") from error
+        session = cls(model, saved, chosen, reason)
+        if adapter is not None:
+            style = Checkpoint(adapter)
+            if style.facts.get("base") != session.hash:
+                raise MorphonyError(f"The style {adapter.name} was made for another model.")
+            attach(model, style.tensors())
+            session.hash = f"{session.hash}+{style.hash}"
+        return session
+
+    @torch.no_grad()
+    def encode(self, score: Score, sample_seed: int | None = None) -> Piece:
+        """The posterior mean of every latent (or a sample, with a seed). Raises MorphonyError without pitched notes."""
+        grid = BarGrid.of(score)
+        bars = to_bars(score, grid)
+        if not len(bars):
+            raise MorphonyError("There are no pitched notes between A0 and C8 here for the model to hear.")
+        clocks = grid.clocks
+        n = len(grid)
+        plays = (np.arange(N_PARTS) < len(part_tracks(score))).astype(np.float32)
+        conditions = Bars(
+            clocks=torch.from_numpy(clocks),
+            beat=torch.from_numpy(beat_clocks(grid.numerators, grid.denominators)),
+            parts=torch.from_numpy(np.tile(plays, (n, 1))),
+            place=torch.arange(n) % PHRASE_BARS,
+            phrase=torch.arange(n) // PHRASE_BARS,
+            piece=torch.zeros(-(-n // PHRASE_BARS), dtype=torch.int64),
+        )
+        z_global, z_local, z_fine = self._encode(bars, conditions, sample_seed)
+        own = measure_bars(bars, clocks)
+        return Piece(score, grid, bars, conditions, z_global, z_local, z_fine, own, measure(bars, clocks))
+
+    def _encode(self, bars: NDArray[np.void], conditions: Bars, seed: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Bar features chunk by chunk (phrases never straddle chunks), then the ladder over the whole piece."""
+        encoder, n = self.model.encoder, len(conditions.clocks)
+        ends = np.searchsorted(bars["bar"], np.arange(0, n + ENCODE_BARS, ENCODE_BARS))
+        direct, features = [], []
+        for i, start in enumerate(range(0, n, ENCODE_BARS)):
+            part = bars[ends[i] : ends[i + 1]].copy()
+            part["bar"] -= start
+            chunk = conditions.select(torch.arange(start, min(start + ENCODE_BARS, n))).to(self.device)
+            d, h = encoder.bar_features(Notes.of(part).to(self.device), chunk)
+            direct.append(d)
+            features.append(h)
+        noise = None if seed is None else torch.Generator(device=self.device).manual_seed(seed)
+        whole = conditions.to(self.device)
+        q = encoder.ladder(torch.cat(direct), torch.cat(features), whole, noise, seed is None)
+        return q.z_global.cpu(), q.z_local.cpu(), q.z_fine.cpu()
+
+    @torch.no_grad()
+    def slots(self, piece: Piece, bars: Tensor, shift: Tensor, offsets: Offsets) -> Tensor:
+        """(K, S, C) decoded slots of some bars, their fine latents moved by `shift` (K, F) or nothing."""
+        chosen = piece.conditions.select(bars)
+        return self.model.slots(
+            piece.z_global.to(self.device),
+            piece.z_local.to(self.device),
+            (piece.z_fine[bars] + shift).to(self.device),
+            chosen.to(self.device),
+            offsets.to(self.device),
+        )
+
+
+def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:
+    deviations, quantiles = facts["deviations"], facts.get("quantiles", {})
+    rho, colours = facts.get("rho", {}), facts.get("colours", [])
+    assert isinstance(deviations, list) and isinstance(quantiles, dict)
+    assert isinstance(rho, dict) and isinstance(colours, list)
+    named = [
+        SliderSpec(
+            s.name, s.label, s.description, "attribute", s.unit, float(deviations[i]),
+            tuple(quantiles[s.name]) if s.name in quantiles else None, rho.get(s.name),
+        )
+        for i, s in enumerate(SPECS)
+    ]  # fmt: skip
+    coloured = [
+        SliderSpec(
+            c, f"Colour {i + 1}", "A direction the model found by itself: what varies most between bars.",
+            "colour", "notes", 1.0, None, None,
+        )
+        for i, c in enumerate(colours)
+    ]  # fmt: skip
+    return tuple(named + coloured)
+
+
+__all__ = ["NAMES", "Piece", "Session", "SliderSpec"]
