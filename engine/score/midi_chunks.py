@@ -21,36 +21,42 @@ _BLOCK = 1 << 20  # bytes between two looks at the limits
 _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 _SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 
-ODDITIES = {  # what a file can have wrong: the sentence shown, {n} is how often
-    "riff": "the song is wrapped in a RIFF (RMID) container",
-    "junk": "{n} bytes stand before the MIDI header",
-    "no header": "the MIDI header is missing; the resolution is taken as 480 ticks a quarter",
-    "long header": "the MIDI header is longer than six bytes",
-    "short header": "the MIDI header is shorter than six bytes",
-    "format": "the file format number is unknown; its tracks are played together",
-    "type 2": "the file is of type 2: its {n} songs follow one another",
-    "track count": "the header names another number of tracks than the file holds",
-    "alien": "{n} chunks that are not tracks were skipped",
-    "length": "{n} tracks have a wrong length in their header",
-    "cut": "{n} tracks are cut short",
-    "no end": "{n} tracks do not say where they end",
-    "after end": "{n} tracks go on after their end; the rest was ignored",
-    "resolution": "the resolution is 0; it is taken as 480 ticks a quarter",
-    "smpte": "the file counts in film frames; a quarter is taken as one second",
-    "running": "running status continues after a meta or system event {n} times",
-    "stray": "{n} bytes belong to no event and were skipped",
-    "system": "{n} live-only system messages were skipped",
-    "data": "{n} values over 127 were lowered to 127",
-    "delta": "{n} time steps are longer than the format allows",
-    "tempo": "{n} tempo events make no sense and were not followed",
-    "meter": "{n} time signatures make no sense and were not followed",
-    "key": "{n} key signatures make no sense",
-    "unreleased": "{n} notes are never released; they end with their track",
-    "zero": "{n} notes have no length",
-    "overlap": "{n} notes start while the same pitch still sounds; each ends at the first release left",
-    "name": "{n} track names are not UTF-8; they are read as Latin-1",
-    "no notes": "the file holds no notes",
+ODDITIES = {  # what a file can have wrong, and the words for it
+    "riff": "The song is wrapped in a RIFF (RMID) container",
+    "junk": "Bytes of something else stand before the MIDI header",
+    "no header": "The MIDI header is missing; a quarter is taken as 480 ticks",
+    "long header": "The MIDI header is longer than six bytes",
+    "short header": "The MIDI header is shorter than six bytes",
+    "format": "The format number of the file is unknown; its tracks are played together",
+    "type 2": "The file is of type 2: its songs follow one another",
+    "track count": "The header names another number of tracks than the file holds",
+    "alien": "A chunk that is no track was skipped",
+    "length": "A track has a wrong length in its header",
+    "cut": "A track is cut short",
+    "no end": "A track does not say where it ends",
+    "after end": "A track goes on after its end; the rest was ignored",
+    "resolution": "The resolution is 0; a quarter is taken as 480 ticks",
+    "smpte": "The file counts in film frames; a quarter is taken as one second",
+    "running": "Running status continues after a meta or system event",
+    "stray": "A byte belongs to no event and was skipped",
+    "system": "A system message that only makes sense live was skipped",
+    "data": "A value over 127 was lowered to 127",
+    "delta": "A time step is longer than the format allows",
+    "tempo": "A tempo makes no sense and is not followed",
+    "meter": "A time signature makes no sense and is not followed",
+    "key": "A key signature makes no sense",
+    "unreleased": "A note is never released; it ends with its track",
+    "zero": "A note has no length",
+    "overlap": "A note starts while its pitch still sounds; the one that began first ends first",
+    "name": "A track name is not UTF-8; it is read as Latin-1",
+    "no notes": "The file holds no notes",
 }
+
+
+def sentences(odd: Counter[str]) -> tuple[str, ...]:
+    """One sentence for each kind of oddity met, with how often."""
+    met = [(text, odd[key]) for key, text in ODDITIES.items() if odd[key]]
+    return tuple(f"{text} ({n:,} times)." if n > 1 else f"{text}." for text, n in met)
 
 
 @dataclass(slots=True)
@@ -75,7 +81,7 @@ def unwrap(data: bytes, name: str, odd: Counter[str]) -> bytes:
     elif data[:4] == b"RIFF":
         odd["riff"] += 1
     elif at:
-        odd["junk"] = at
+        odd["junk"] += 1
     return data[at:]
 
 
@@ -87,11 +93,11 @@ def read_header(data: bytes, odd: Counter[str]) -> tuple[int, int, int, int, int
     at = 8 + length
     if length > 6:
         odd["long header"] += 1
-    if length < 6 or at > len(data):
+    track = data.find(b"MTrk", 8)
+    if length < 6 or at > len(data) or 8 <= track < 14:
         odd["short header"] += 1
-        found = data.find(b"MTrk")
-        at = found if found >= 0 else len(data)
-    body = data[8:14].ljust(6, b"\0")
+        at = track if track >= 0 else len(data)
+    body = data[8 : min(at, 14)].ljust(6, b"\0")
     kind, count, division = (int.from_bytes(body[i : i + 2], "big") for i in (0, 2, 4))
     if kind > 2:
         odd["format"] += 1

@@ -16,10 +16,10 @@ from engine.errors import MorphonyError
 from engine.score.midi_chunks import (
     MAX_EVENTS,
     MAX_NOTES,
-    ODDITIES,
     Chunk,
     read_header,
     read_track,
+    sentences,
     track_spans,
     unwrap,
 )
@@ -45,13 +45,13 @@ def parse(data: bytes, name: str = "The file") -> Score:
     if count != len(chunks):
         odd["track count"] += 1
     if kind == 2 and len(chunks) > 1:
-        odd["type 2"] = len(chunks)
+        odd["type 2"] += 1
         _lay_end_to_end(chunks, resolution)
     score = _assemble(chunks, resolution, smpte_tempo, odd)
     if not len(score.notes):
         odd["no notes"] += 1
     check_limits(score, name)
-    return replace(score, warnings=tuple(text.format(n=odd[key]) for key, text in ODDITIES.items() if odd[key]))
+    return replace(score, warnings=sentences(odd))
 
 
 def check_limits(score: Score, name: str) -> None:
