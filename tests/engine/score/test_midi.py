@@ -231,7 +231,7 @@ def test_real_files_round_trip(music: Path) -> None:
         again = from_bytes(to_bytes(score))
         assert same(again, score), path.name
         notes += len(score.notes)
-    print(f"{len(files)} real files, {notes:,} notes: all the same after writing and reading")
+    print(f"{len(files)} real files, {notes:,} notes: all the same after writing and reading")  # noqa: T201
 
 
 def test_the_fast_reader_agrees_with_the_careful_one(music: Path) -> None:

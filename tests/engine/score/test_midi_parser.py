@@ -1,11 +1,11 @@
-"""Odd and broken MIDI files: each gives its notes and a warning, or one sentence; none crashes, hangs or fills memory."""
+"""Odd and broken MIDI files give notes and a warning, or one sentence; none crashes, hangs or fills memory."""
 
 from __future__ import annotations
 
 import random
+import re
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,8 +101,12 @@ ODD: list[tuple[str, bytes, str]] = [
     *((f"meter {m!r}", song(b"\x00\xff\x58" + m + BODY + END), "meter") for m in (
         b"\x04\x00\x02\x18\x08", b"\x04\x04\xff\x18\x08", b"\x00", b"\x01\x04", b"\x04\x04\x20\x18\x08",
     )),
-    *((f"stray {d!r}", song(d + BODY + END), "stray") for d in (b"\x00\x40", b"\x00\x40\x00\x41", b"\x05\x7f", b"\x00\x00", b"\x00\x01")),
-    *((f"live message {b:#x}", song(b"\x00" + bytes((b,)) + BODY + END), "system") for b in (0xF6, 0xF8, 0xFA, 0xFC, 0xFE)),
+    *((f"stray {d!r}", song(d + BODY + END), "stray") for d in (
+        b"\x00\x40", b"\x00\x40\x00\x41", b"\x05\x7f", b"\x00\x00", b"\x00\x01",
+    )),
+    *((f"live message {b:#x}", song(b"\x00" + bytes((b,)) + BODY + END), "system") for b in (
+        0xF6, 0xF8, 0xFA, 0xFC, 0xFE,
+    )),
     *((f"junk of {n}", bytes(range(n)) + song(), "junk") for n in (1, 4, 60, 128, 200)),
     *((f"wrong length {n}", header() + chunk(BODY + END, length=n), "length") for n in (0, 3, 20, 9999, 2**32 - 1)),
     ("no header", chunk(BODY + END), "no header"),
@@ -216,20 +220,12 @@ def test_more_notes_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    out = bytearray(data)
+    """The bytes with one to six wounds: changed, lost, added, huge or cut off."""
     for _ in range(rng.randint(1, 6)):
-        at = rng.randrange(max(len(out), 1))
-        how: Callable[[], None] = rng.choice(
-            (
-                lambda: out.__setitem__(slice(at, at + 1), rng.randbytes(1)),
-                lambda: out.__delitem__(slice(at, at + rng.randint(1, 9))),
-                lambda: out.__setitem__(slice(at, at), rng.randbytes(rng.randint(1, 9))),
-                lambda: out.__setitem__(slice(at, at + 4), b"\xff\xff\xff\xff"),
-                lambda: out.__delitem__(slice(at + 1, None)),
-            )
-        )
-        how()
-    return bytes(out)
+        at, n = rng.randrange(max(len(data), 1)), rng.randint(1, 9)
+        lost, new = rng.choice(((1, rng.randbytes(1)), (n, b""), (0, rng.randbytes(n)), (4, b"\xff" * 4), (2**30, b"")))
+        data = data[:at] + new + data[at + lost :]
+    return data
 
 
 def hunt(sources: list[bytes], count: int) -> None:
@@ -244,17 +240,16 @@ def hunt(sources: list[bytes], count: int) -> None:
             score = from_bytes(data, "mutant.mid")
             opened += 1
         except MorphonyError as refusal:
-            assert str(refusal).startswith("mutant.mid ")
-            assert str(refusal).endswith(".")
-            continue
-        finally:
-            slowest = max(slowest, time.perf_counter() - began)
-        if i % 10 == 0:
+            score, sentence = None, str(refusal)
+        slowest = max(slowest, time.perf_counter() - began)
+        if score is None:
+            assert re.fullmatch(r"mutant\.mid [^\n]+\.", sentence)
+        elif i % 10 == 0:
             again = from_bytes(to_bytes(score))
             assert again.notes.tolist() == score.notes.tolist()
             assert again.events == score.events
             assert again.tracks == score.tracks
-    print(f"{count:,} mutants: {opened:,} opened, the rest refused in a sentence, slowest {slowest * 1000:.0f} ms")
+    print(f"{count:,} mutants: {opened:,} opened, the rest refused in a sentence, slowest {slowest * 1000:.0f} ms")  # noqa: T201
     assert slowest < 1
 
 
