@@ -40,6 +40,15 @@ def note_qcolours(theme: Theme) -> list[list[QColor]]:
     return [[QColor(*map(int, rgb)) for rgb in ramp] for ramp in note_colours(theme)]
 
 
+@lru_cache(maxsize=8)
+def ink_colours(theme: Theme) -> list[list[QColor]]:
+    """What to write on notes with: black or white, whichever stands out more."""
+    unit = note_colours(theme) / 255
+    light = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    on_black, on_white = (light + 0.05) / 0.05, 1.05 / (light + 0.05)  # contrast as WCAG counts it
+    return [[faded("#0b0c10" if dark else "#ffffff", 0.86) for dark in row] for row in on_black > on_white]
+
+
 def mixed(a: str, b: str, share: float) -> QColor:
     """The colour `share` of the way from a to b."""
     ramp = _from_oklab(_oklab(_rgb(a)) * (1 - share) + _oklab(_rgb(b)) * share)

@@ -72,7 +72,7 @@ class Coordinates:
         span = max(stop - start, 1.0)
         row = float(np.clip(self.height / (highest - lowest + 1), max(MIN_ROW, self.height / PITCHES), 18.0))
         middle = (PITCHES - (lowest + highest + 1) / 2) * row
-        scale = float(np.clip((self.width - LEAD_IN) / span, MIN_SCALE, MAX_SCALE))
+        scale = float(np.clip((self.width - 2 * LEAD_IN) / span, MIN_SCALE, MAX_SCALE))
         return self.at(px_per_tick=scale, left=start - LEAD_IN / scale, row=row, top=middle - self.height / 2)
 
     def centred(self, pitch: float) -> Coordinates:
@@ -80,7 +80,7 @@ class Coordinates:
         return self.at(top=(PITCHES - 0.5 - pitch) * self.row - self.height / 2)
 
     def at(self, **fields: float) -> Coordinates:
-        """Replace fields and come back to what can be seen: little before tick 0, nothing above pitch 127 or below 0."""
+        """Replace fields, then come back to what can be seen: little before tick 0, no pitch above 127 or below 0."""
         c = replace(self, **fields)
         row = max(c.row, c.height / PITCHES)
         top = float(np.clip(c.top, 0.0, PITCHES * row - c.height))

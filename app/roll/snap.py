@@ -53,7 +53,7 @@ class Snap:
         return max(int(to_grid(tick, grid, self.step(grid, px_per_tick, tick), rounding)), 0)
 
     def shift(self, ticks: float, onset: float, grid: BarGrid, px_per_tick: float) -> int:
-        """How far a note at `onset` goes if dragged by `ticks`: by whole steps or onto the grid, whichever is nearer."""
+        """How far a note at `onset` goes if dragged by `ticks`: whole steps or onto the grid, whichever is nearer."""
         if not self.on:
             return round(ticks)
         step = self.step(grid, px_per_tick, onset)

@@ -17,6 +17,7 @@ from app.roll.state import RollState
 from engine.score.edit import Edited, Rows
 
 EDGE_PX = 6.0  # how near an edge of a note counts as on it
+OUTSIDE_PX = 2.0  # an edge can also be grabbed from this far outside
 DRAG_PX = 3.0  # a press that moves less is a click
 NO_BUTTON, LEFT, RIGHT, MIDDLE = (
     Qt.MouseButton.NoButton,
@@ -63,16 +64,18 @@ class Pointer:
 
 
 def _note_at(roll: RollState, x: float, tick: float, pitch: int) -> tuple[int, Literal["", "start", "end"]]:
-    slack = 3.0 / roll.view.px_per_tick  # short notes are as wide as they are painted, and a little more
+    slack = 5.0 / roll.view.px_per_tick  # short notes are as wide as they are painted, and a little more
     rows = roll.editable(roll.index.inside(tick - slack, tick + slack, pitch, pitch))
     if not len(rows):
         return -1, ""
     left, right = roll.view.x_of(roll.index.tick[rows]), roll.view.x_of(roll.index.end[rows])
     right = np.maximum(right, left + 3)
-    rows, left, right = (a[(left <= x) & (x < right)] for a in (rows, left, right))
+    near = (left - OUTSIDE_PX <= x) & (x <= right + OUTSIDE_PX)
+    rows, left, right = rows[near], left[near], right[near]
     if not len(rows):
         return -1, ""
-    best = int(np.lexsort((rows, np.isin(rows, roll.selection)))[-1])  # a selected one first, then the one on top
+    inside = (left <= x) & (x < right)  # counts most, then a selected one, then the one on top
+    best = int(np.lexsort((rows, np.isin(rows, roll.selection), inside))[-1])
     reach = min(EDGE_PX, (right[best] - left[best]) / 4)
     edge: Literal["", "start", "end"] = "end" if right[best] - x <= reach else "start" if x - left[best] < reach else ""
     return int(rows[best]), edge

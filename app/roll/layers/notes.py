@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 
-from app.roll.colours import LEVELS, faded, level_of, note_qcolours
+from app.roll.colours import LEVELS, faded, ink_colours, level_of, note_qcolours
 from app.roll.coordinates import Coordinates
 from app.roll.index import NoteIndex
 from app.roll.layers.rects import crisp, fill, table
@@ -78,7 +78,7 @@ def paint(
         else:
             fill(painter, rects[group], colour)
     if rounded:
-        _write_in(painter, view, index, rows, rects, level, theme, alpha)
+        _write_in(painter, view, index, rows, rects, hue, level, theme, alpha)
     chosen = selected[rows]
     if chosen.any():
         _outline(painter, rects[chosen], theme, rounded)
@@ -86,18 +86,16 @@ def paint(
 
 def _write_in(
     painter: QPainter, view: Coordinates, index: NoteIndex, rows: Rows, rects: NDArray[np.float64],
-    level: NDArray[np.int64], theme: Theme, alpha: NDArray[np.float64],
+    hue: NDArray[np.int64], level: NDArray[np.int64], theme: Theme, alpha: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Names and velocity bars, where there is room."""
     if view.row < NAME_ROW:
         return
+    inks = ink_colours(theme)
     painter.setFont(figures(10 if view.row < BAR_ROW else theme.font_small))
     for i in np.flatnonzero((rects[:, 2] >= NAME_PX) & (alpha > 0.5)):
         x, y, w, h = rects[i].tolist()
-        bright = (level[i] >= LEVELS // 2) == theme.dark
-        ink = faded("#0d0e12" if bright else "#ffffff", 0.78)
-        if not theme.dark and level[i] < LEVELS // 2:
-            ink = faded("#0d0e12", 0.7)
+        ink = inks[int(hue[i])][int(level[i])]
         with_bar = view.row >= BAR_ROW
         inner = QRectF(max(x, 0.0) + 5, y, w - 8 + min(x, 0.0), h - (3 if with_bar else 0))
         painter.setPen(ink)
