@@ -1,0 +1,1 @@
+"""Everything that sounds: the scheduler, the player, and the ports it feeds."""
