@@ -30,7 +30,7 @@ VERBS = (
     Verb("undo", "Undo", ("Ctrl+Z",), "Edit"),
     Verb("redo", "Redo", ("Ctrl+Shift+Z", "Ctrl+Y"), "Edit"),
     Verb("vary", "Vary it", ("Ctrl+R",), "Edit", line_before=True),
-    Verb("reset", "All sliders back", ("Ctrl+0",), "Edit"),
+    Verb("reset", "All sliders back", ("Ctrl+Shift+R",), "Edit"),
     Verb("play", "Play or pause", ("Space",), "Play"),
     Verb("stop", "Stop", ("Return", "Enter"), "Play"),
     Verb("to_start", "To the start", ("Home",), "Play"),
@@ -48,25 +48,16 @@ VERBS = (
 MENUS = ("File", "Edit", "Play", "View", "Help")
 
 GESTURES = {
-    "Roll": (
-        ("Draw a note", "Click with the pencil (B); drag for its length"),
-        ("Select", "Drag on empty; Shift adds; Ctrl+A all"),
-        ("Erase", "Right-drag, Del or Backspace"),
-        ("Copy, cut, paste, duplicate", "Ctrl+C, Ctrl+X, Ctrl+V, Ctrl+D"),
-        ("Transpose, by an octave, in the scale", "Up/Down, Shift+Up/Down, Alt+Up/Down"),
-        ("Nudge, by one tick, lengthen", "Left/Right, Alt+Left/Right, Shift+Left/Right"),
-        ("Quantise, snap on and off", "Q, N; Alt while dragging"),
+    "Mouse": (
+        ("Draw a note, its length", "Click with the pencil, drag"),
+        ("Select, add", "Drag on empty, Shift+drag"),
+        ("Copy, erase", "Ctrl+drag, right-drag"),
+        ("Move, without snapping", "Drag, Alt+drag"),
         ("Zoom time, zoom pitch", "Ctrl+wheel, Ctrl+Shift+wheel"),
-        ("Pan", "Wheel, Shift+wheel, middle-drag"),
-        ("Choose bars, loop them", "Drag in the ruler, L"),
-    ),
-    "Sliders": (
-        ("Move", "Drag, arrows, wheel once chosen; Page Up/Down by half a σ"),
-        ("Back to the piece", "Double-click, 0 or Del"),
-        ("Lock", "Click the lock"),
-    ),
-    "Files": (
-        ("Open a song", "Drop a .mid or .morphony on the window"),
-        ("Fine-tune", "Drop a folder on the window"),
+        ("Scroll, pan", "Wheel, Shift+wheel, middle-drag"),
+        ("Choose bars", "Drag in the ruler"),
+        ("Slider: move", "Drag, arrows, wheel once chosen"),
+        ("Slider: back, lock", "Double-click or 0, click the lock"),
+        ("Open a song, fine-tune", "Drop a .mid, drop a folder"),
     ),
 }

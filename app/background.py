@@ -6,6 +6,7 @@ Knows nothing of what it runs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
@@ -42,20 +43,19 @@ class Background(QObject):
         self._pool.setMaxThreadCount(1)
         self._kept: set[tuple[_Task, _Messenger]] = set()
 
-    def run(
-        self, function: Callable[[], Any], done: Callable[[Any], object], failed: Callable[[str], object]
-    ) -> None:
+    def run(self, function: Callable[[], Any], done: Callable[[Any], object], failed: Callable[[str], object]) -> None:
         """Run `function` in a thread; then `done(result)`, or `failed(sentence)`, here."""
         messenger = _Messenger(self)
         task = _Task(function, messenger)
         self._kept.add((task, messenger))
 
-        def forget() -> None:
+        def then(call: Callable[[Any], object], with_what: Any) -> None:
             self._kept.discard((task, messenger))
             messenger.deleteLater()
+            call(with_what)
 
-        messenger.done.connect(lambda result: (forget(), done(result)))
-        messenger.failed.connect(lambda words: (forget(), failed(words)))
+        messenger.done.connect(partial(then, done))
+        messenger.failed.connect(partial(then, failed))
         self._pool.start(task)
 
     def wait(self) -> None:

@@ -53,7 +53,7 @@ class Morphing(QObject):
         self.piece: Any = None
         self._pieces: dict[int, tuple[Score, Any]] = {}  # by id of the base score, which is kept alive beside it
         self._points: dict[int, tuple[Score, MorphPoint]] = {}  # the same for scores that sliders made
-        self._job = 0
+        self._job = self._encode_job = 0
         self._gesture = 0
         self._name = ""
         self._latest: Score | None = None
@@ -99,7 +99,7 @@ class Morphing(QObject):
             self._use(known[1])
         elif self.engine.engine is not None:
             self.piece = None
-            self.engine.encode(base)
+            self._encode_job = self.engine.encode(base)
 
     def restore(self, base: Score, point: MorphPoint) -> None:
         """After a project was opened: the document's score is what `point` made of `base`."""
@@ -121,7 +121,7 @@ class Morphing(QObject):
 
     def _use(self, piece: Any) -> None:
         self.piece = piece
-        self.state.disable("" if len(piece.bars) else self.tr("This song has no notes the sliders can move."))
+        self.state.disable("")
         self._show()
 
     def _on_changed(self, score: Score) -> None:
@@ -202,7 +202,11 @@ class Morphing(QObject):
         if self.engine.engine is None:
             return
         self._complete = False
-        request = self.engine.engine.request(offsets=offsets, bars=self.state.bars, seed=self.seed, first=self.first_bar())
+        bars = self.state.bars
+        if bars is not None:  # bars may be chosen past the end of the song
+            count = len(self.piece.grid)
+            bars = range(min(bars.start, count), min(bars.stop, count))
+        request = self.engine.engine.request(offsets=offsets, bars=bars, seed=self.seed, first=self.first_bar())
         self._job = self.engine.request(self.piece, request)
 
     def _on_score(self, job: int, score: Score) -> None:
@@ -220,11 +224,13 @@ class Morphing(QObject):
                 self._commit()
 
     def _on_failed(self, job: int, sentence: str) -> None:
-        if job == self._job:
+        if job == self._encode_job:
+            self.state.disable(sentence)
+        elif job == self._job:
             self._drop()
             self.document.preview(None)
             self._show()
-        self.problem.emit(sentence)
+            self.problem.emit(sentence)
 
     def _commit_when_done(self) -> None:
         self._released = True
@@ -263,11 +269,13 @@ class Morphing(QObject):
 
     def vary(self) -> None:
         """Move one free slider somewhere else, as a hand would."""
-        free = [s for s in self.state.sliders.values() if s.enabled and s.info.kind == "attribute" and s.own is not None]
+        free = [
+            s for s in self.state.sliders.values() if s.enabled and s.info.kind == "attribute" and s.own is not None
+        ]
         if not free or self.piece is None:
             return
-        slider = random.choice(free)  # noqa: S311 - a whim, not a secret
-        goal = random.choice([v for v in (-1.5, -1.0, 1.0, 1.5) if abs(v - slider.value) > 0.4])  # noqa: S311
+        slider = random.choice(free)
+        goal = random.choice([v for v in (-1.5, -1.0, 1.0, 1.5) if abs(v - slider.value) > 0.4])
         self._stop_animation()
         self._begin(slider.info.name)
         animation = QVariantAnimation(self)
@@ -292,11 +300,6 @@ class Morphing(QObject):
 
 
 def info_of(spec: Any) -> SliderInfo:
-    """What a slider of the engine's session says of itself, with the attribute's unit."""
-    from engine.attributes import SPECS
-
-    units = {s.name: s.unit for s in SPECS}
-    return SliderInfo(
-        spec.name, spec.label, spec.description, spec.kind, units.get(spec.name, ""), spec.sd, spec.quantiles, spec.rho
-    )
-
+    """What a slider of the engine's session says of itself."""
+    quantiles = None if spec.quantiles is None else np.asarray(spec.quantiles, float)
+    return SliderInfo(spec.name, spec.label, spec.description, spec.kind, spec.unit, spec.sd, quantiles, spec.rho)

@@ -17,7 +17,6 @@ from engine.score.score import Score
 from engine.score.timing import BarGrid
 
 FRAME_MS = 16
-END_PAD = 1e-6
 
 
 class Playback(QObject):
@@ -47,11 +46,13 @@ class Playback(QObject):
         window["to_start"].triggered.connect(lambda: self.seek(0))
         window["to_end"].triggered.connect(lambda: self.seek(self._wanted.end_tick))
         window["loop"].triggered.connect(self._toggle_loop)
-        window["follow"].toggled.connect(lambda on: self.roll.state.set_option(follow=on))
-        self.roll.state.seek_requested.connect(self.seek)
-        self.roll.state.loop_requested.connect(self._on_loop)
-        self.roll.state.auditioned.connect(self._audition)
-        self.roll.state.options_changed.connect(lambda: window["follow"].setChecked(self.roll.state.follow))
+        window["follow"].triggered.connect(self._set_follow)
+        self.roll.seek_requested.connect(self.seek)
+        self.roll.loop_requested.connect(self._on_loop)
+        self.roll.auditioned.connect(self._audition)
+        self.roll.follow_changed.connect(window["follow"].setChecked)
+        for name in ("loop", "follow"):  # the window has these keys, with or without the roll in focus
+            self.roll.action(name).setShortcuts([])
 
     # Where we are
 
@@ -82,7 +83,7 @@ class Playback(QObject):
 
     def _on_state(self, state: str) -> None:
         playing = state == "playing"
-        self.roll.state.set_playing(playing)
+        self.roll.set_playing(playing)
         self.window.transport.show_playing(playing)
         if playing:
             self._timer.start()
@@ -95,6 +96,9 @@ class Playback(QObject):
         self.player.stop()
         self._show(self.player.position_tick())
 
+    def _set_follow(self, on: bool) -> None:
+        self.roll.follow = on
+
     # What is heard
 
     def _on_loaded(self, score: Score) -> None:
@@ -105,6 +109,8 @@ class Playback(QObject):
         self.player.set_score(score)
         self.player.seek(0)
         self.window.transport.set_score(score)
+        self.roll.set_loop(None)
+        self.window["loop"].setChecked(False)
         self._show(0)
 
     def _on_score(self, score: Score) -> None:
@@ -119,8 +125,7 @@ class Playback(QObject):
         if score is self._heard:
             return
         self._heard = score
-        if score.meters != self.document.score.meters or len(self._grid) == 0 or score is self._wanted:
-            self._grid = BarGrid.of(score)
+        self._grid = BarGrid.of(score)
         self.player.set_score(score)
         self.window.transport.set_score(self._wanted)
 

@@ -187,7 +187,9 @@ def _dump(value: Any) -> bytes:
 
 def _is_varied(content: bytes) -> bool:
     """False for content so uniform that deflating it would pass the ratio a reader allows."""
-    return len(content) < 4096 or len(set(content[i : i + 64] for i in range(0, len(content), 64))) * 16 > len(content) // 64
+    return (
+        len(content) < 4096 or len({content[i : i + 64] for i in range(0, len(content), 64)}) * 16 > len(content) // 64
+    )
 
 
 def _same(a: Project, b: Project) -> bool:

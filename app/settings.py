@@ -41,7 +41,7 @@ class Settings:
             value = self._store.value(name, default, type=kind)
         except (TypeError, ValueError):
             value = default
-        return kind(value)  # type: ignore[arg-type]
+        return value if isinstance(value, kind) else kind(str(value))
 
     def set(self, name: str, value: str | int | float | bool) -> None:
         """Remember `value`; it must be of the default's type."""

@@ -1,4 +1,7 @@
-"""The composition root: makes every part of the studio and wires them, in order. One constructor tells the whole app."""
+"""The composition root: makes every part of the studio and wires them, in order.
+
+One constructor tells the whole app; what the parts do stands in their own files.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from app import theme
 from app.document import Document
 from app.files import Files
 from app.lights import EngineLight, SoundLights
-from app.morphing import MorphPoint, Morphing
+from app.morphing import Morphing, MorphPoint
 from app.panels.latents import LatentsPanel
 from app.panels.sliders import MorphState
 from app.panels.training import TrainingPanel
@@ -79,7 +82,8 @@ class Studio(QObject):
         window = self.window
         area = Qt.DockWidgetArea
         self.latents_dock = window.add_dock("sliders", self.tr("Sliders"), self.latents, area.LeftDockWidgetArea)
-        self.training_dock = window.add_dock("training", self.tr("Fine-tuning"), self.training, area.BottomDockWidgetArea)
+        bottom = area.BottomDockWidgetArea
+        self.training_dock = window.add_dock("training", self.tr("Fine-tuning"), self.training, bottom)
         self.training_dock.hide()
         for light in (self.sound.sound_light, self.sound.midi_light, self.engine_light.light):
             window.transport.add_light(light)
@@ -89,7 +93,8 @@ class Studio(QObject):
         window.start_strip.setVisible(self.settings.get("start_strip", bool))
         self.morph_state.disable(self.tr(LOADING))
         self._enable("vary", self.tr(LOADING))
-        window["follow"].setChecked(self.settings.get("follow", bool))
+        self.roll.follow = self.settings.get("follow", bool)
+        window["follow"].setChecked(self.roll.follow)
         window["theme"].setChecked(not theme.current().dark)
         window.restoreGeometry(self.settings.bytes("geometry"))
         window.restoreState(self.settings.bytes("state"))
@@ -112,7 +117,7 @@ class Studio(QObject):
         }.items():
             window[name].triggered.connect(lambda _=False, do=do: do())
         window["theme"].toggled.connect(self._use_theme)
-        window["follow"].toggled.connect(lambda on: self.settings.set("follow", on))
+        window["follow"].triggered.connect(lambda on: self.settings.set("follow", on))
         window.start_strip.dismissed.connect(self._dismiss_start)
         window.dropped.connect(files.take)
         window.may_close = files.may_discard
@@ -126,7 +131,7 @@ class Studio(QObject):
         stack = self.document.undo_stack
         stack.indexChanged.connect(self._name_steps)
         self._name_steps()
-        self.roll.state.bars_selected.connect(self.morph_state.set_selection)
+        self.roll.bars_selected.connect(self.morph_state.set_selection)
         self.latents.reset_requested.connect(self.morphing.reset)
         self.engine.ready.connect(self._on_ready)
         self.engine.failed.connect(self._on_engine_failed)
@@ -263,16 +268,16 @@ class Studio(QObject):
         for name, slider in self.morph_state.sliders.items():
             slider.set_locked(name in opened.locks)
         if opened.bars is not None:
-            self.roll.state.select_bars(opened.bars)
+            self.roll.select_bars(opened.bars)
             self.morph_state.set_whole_piece(False)
         self.morphing.restore(opened.base, MorphPoint(opened.offsets, opened.bars, opened.seed))
 
 
 def open_synth() -> Any:
     """The built-in synth as a port."""
-    from app.sound.synth import Synth
+    from app.sound.synth import SynthOut
 
-    return Synth.open()
+    return SynthOut()
 
 
 def open_midi(name: str) -> Any:

@@ -224,7 +224,7 @@ def style_sheet(theme: Theme) -> str:
     QScrollArea, QAbstractScrollArea {{ border: none; background: transparent; }}
     QScrollBar:vertical {{ background: transparent; width: {t.grid}px; margin: 0; }}
     QScrollBar:horizontal {{ background: transparent; height: {t.grid}px; margin: 0; }}
-    QScrollBar::handle {{ background: {t.line_bar}; border-radius: {half}px; min-height: {t.grid * 3}px;
+    QScrollBar::handle {{ background: {t.hover}; border-radius: {half}px; min-height: {t.grid * 3}px;
         min-width: {t.grid * 3}px; }}
     QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
@@ -238,7 +238,8 @@ def style_sheet(theme: Theme) -> str:
     QPushButton[segment="true"] {{ border-radius: 0; }}
     QPushButton[segment="true"]:checked {{ background: {t.hover}; color: {t.text}; border-color: {t.line_bar}; }}
     QPushButton[segment="true"]:!checked {{ color: {t.text_dim}; background: transparent; }}
-    QPushButton[large="true"] {{ min-height: {t.grid * 5}px; padding: 0 {t.grid * 2}px; font-size: {t.font_body + 1}px; }}
+    QPushButton[large="true"] {{ min-height: {t.grid * 5}px; padding: 0 {t.grid * 2}px;
+        font-size: {t.font_body + 1}px; }}
     QPushButton[quiet="true"] {{ background: transparent; border-color: transparent; }}
     QPushButton[quiet="true"]:hover {{ background: {t.hover}; }}
     QFrame#transport {{ background: {t.panel}; border: none; border-bottom: 1px solid {t.hairline}; }}

@@ -37,9 +37,7 @@ def _scan(connection: Connection, cancel: Event, job: dict[str, Any], threads: i
     from trainer.corpus import scan
 
     for report in scan(Path(job["folder"])):
-        connection.send(
-            ("report", (report.path, report.ok, report.reason, report.notes, report.bars, report.seconds))
-        )
+        connection.send(("report", (report.path, report.ok, report.reason, report.notes, report.bars, report.seconds)))
         if cancel.is_set():
             connection.send(("cancelled", None))
             return

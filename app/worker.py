@@ -72,6 +72,7 @@ def open_engine(model: Path | None = None, adapter: Path | None = None) -> Engin
     session = Session.open(model, adapter=adapter)
     return Engine(
         session.device_reason,
+        session.hash,
         tuple(session.sliders),
         session.encode,
         compose.Request,

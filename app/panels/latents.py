@@ -47,7 +47,7 @@ class LatentsPanel(QWidget):
         self.reset.clicked.connect(self.reset_requested)
         self._rows = QVBoxLayout()
         self._rows.setContentsMargins(0, 0, 0, 8)
-        self._rows.setSpacing(4)
+        self._rows.setSpacing(0)
         self._lay_out()
         state.sliders_changed.connect(self._rebuild)
         state.scope_changed.connect(self._show_scope)

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.actions import GESTURES, MENUS, VERBS
+from app.roll.shortcuts import SHORTCUTS
 
 
 class ShortcutSheet(QDialog):
@@ -32,8 +33,10 @@ class ShortcutSheet(QDialog):
         grid.setVerticalSpacing(6)
         groups = {menu: [(v.text, " or ".join(v.keys)) for v in VERBS if v.menu == menu and v.keys] for menu in MENUS}
         self._fill(grid, 0, groups)
-        self._fill(grid, 3, GESTURES)
-        grid.setColumnMinimumWidth(2, 24)
+        self._fill(grid, 3, {"Roll": [(s.text, ", ".join(s.keys)) for s in SHORTCUTS if s.keys]})
+        self._fill(grid, 6, GESTURES)
+        for gap in (2, 5):
+            grid.setColumnMinimumWidth(gap, 24)
 
     @staticmethod
     def _fill(grid: QGridLayout, column: int, groups: Mapping[str, object]) -> None:
@@ -78,7 +81,8 @@ class Palette(QDialog):
         self.found.clear()
         for verb in VERBS:
             action = self._actions[verb.name]
-            if verb.name != "palette" and action.isEnabled() and all(w in verb.text.lower() for w in text.lower().split()):
+            fits = all(word in verb.text.lower() for word in text.lower().split())
+            if fits and verb.name != "palette" and action.isEnabled():
                 item = QListWidgetItem(verb.text.rstrip("…") + (f"     {verb.keys[0]}" if verb.keys else ""))
                 item.setData(Qt.ItemDataRole.UserRole, verb.name)
                 self.found.addItem(item)

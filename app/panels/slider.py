@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
+from PySide6.QtGui import (
+    QColor,
+    QEnterEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QWheelEvent,
+)
 from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from app import theme
 from app.panels.sliders import RANGE, SliderModel
 
-HEIGHT = 40
+HEIGHT = 44
 MARGIN = 16  # left and right of the track; the handle needs half of it
 PER_SIGMA = 100  # steps of the QSlider
 KEY_STEP = 0.1
 PAGE_STEP = 0.5
-TRACK_Y = 30
+TRACK_Y = 34
 CURVE_HEIGHT = 16
 CURVE_WIDTH = 0.25  # standard deviations: how much each quantile is smoothed
 
@@ -157,11 +167,13 @@ class SliderView(QSlider):
         else:
             event.ignore()
 
-    def event(self, event: QEvent) -> bool:
-        if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
-            self._hovered = event.type() == QEvent.Type.Enter
-            self.update()
-        return super().event(event)
+    def enterEvent(self, event: QEnterEvent) -> None:
+        self._hovered = True
+        self.update()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered = False
+        self.update()
 
     # Picture
 
@@ -204,7 +216,8 @@ class SliderView(QSlider):
         painter.drawText(QRect(right - 80, 2, 80, 18), flags, self.value_text())
         if model.locked or self._hovered or self.hasFocus():
             colour = tokens.text if model.locked else tokens.text_dim
-            theme.icon("lock" if model.locked else "unlock", colour).paint(painter, self.lock_rect().adjusted(2, 1, -2, -3))
+            icon = theme.icon("lock" if model.locked else "unlock", colour)
+            icon.paint(painter, self.lock_rect().adjusted(2, 1, -2, -3))
 
     def _paint_curve(self, painter: QPainter, tokens: theme.Theme) -> None:
         curve = self._corpus_curve()
@@ -222,7 +235,7 @@ class SliderView(QSlider):
     def _paint_track(self, painter: QPainter, tokens: theme.Theme, live: bool) -> None:
         model = self.model
         left, right, here = self.x_of(-RANGE), self.x_of(RANGE), self.x_of(model.value)
-        painter.setPen(QPen(QColor(tokens.line_bar), 2, cap=Qt.PenCapStyle.RoundCap))
+        painter.setPen(QPen(QColor(tokens.line_bar), 2))
         painter.drawLine(QPointF(left, TRACK_Y), QPointF(right, TRACK_Y))
         tick = self.x_of(0.0)
         painter.setPen(QPen(QColor(tokens.text_dim), 1))

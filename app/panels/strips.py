@@ -37,7 +37,8 @@ class StartStrip(QFrame):
 
     def add(self, name: str, text: str, icon: str, action: QAction, primary: bool = False) -> QPushButton:
         """Add a large button that triggers `action` and is enabled with it."""
-        button = QPushButton(text)
+        button = QPushButton(f"\N{EN SPACE}{text}")
+        button.setAccessibleName(text)
         button.setObjectName(f"start_{name}")
         button.setProperty("primary", primary)
         button.setProperty("large", True)
@@ -102,7 +103,7 @@ class MessageStrip(QFrame):
         self._say(sentence, True, action, then)
 
     def _say(self, sentence: str, bad: bool, action: str, then: Callable[[], object] | None) -> None:
-        if self.isVisibleTo(self.parentWidget()) and self._bad:
+        if not self.isHidden() and self._bad:
             if sentence != self.text.text() and all(sentence != w[0] for w in self._waiting):
                 self._waiting.append((sentence, bad, action, then))
             return

@@ -163,7 +163,9 @@ class TrainingPanel(QWidget):
 
     def choose(self) -> None:
         """Ask for a folder of music."""
-        name = QFileDialog.getExistingDirectory(self, self.tr("A folder of your music"), self.settings.get("folder", str))
+        name = QFileDialog.getExistingDirectory(
+            self, self.tr("A folder of your music"), self.settings.get("folder", str)
+        )
         if name:
             self.settings.set("folder", name)
             self.scan(Path(name))

@@ -29,8 +29,11 @@ class Readout(QWidget):
         self.word.setProperty("dim", True)
         self._size, self._widest = size, widest
         self.setAccessibleName(word)
+        self.value.setFixedHeight(24)
+        self.value.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom)
+        self.word.setFixedHeight(16)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 6, 0, 10)
         layout.setSpacing(0)
         layout.addWidget(self.value)
         layout.addWidget(self.word)
@@ -54,7 +57,6 @@ class TransportBar(QFrame):
     """One line of the window, 56 px high."""
 
     BUTTONS = ("to_start", "play", "stop", "loop", "follow", "panic")
-    ICONS = {"to_start": "start", "play": "play", "stop": "stop", "loop": "loop", "follow": "follow", "panic": "panic"}
 
     def __init__(self, actions: Mapping[str, QAction], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -142,7 +144,7 @@ class TransportBar(QFrame):
     def _dress(self) -> None:
         tokens = theme.current()
         for name, button in self.buttons.items():
-            shown = "pause" if name == "play" and self._playing else self.ICONS[name]
+            shown = {"to_start": "start", "play": "pause" if self._playing else "play"}.get(name, name)
             colour = tokens.accent if name == "play" or button.isChecked() else tokens.text_dim
             button.setIcon(theme.icon(shown, colour))
         for readout in (self.position, self.time, self.tempo, self.meter):

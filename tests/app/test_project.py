@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,9 @@ REFUSED = {
     "brackets 100,000 deep": zipped({"project.json": b"[" * 100_000 + b"]" * 100_000}, zipfile.ZIP_STORED),
     "a track that is not there": song(tracks=[["a", 0, 0, False]]),
     "no resolution": song(ticks_per_quarter=0),
-    "columns of two lengths": song(notes={"tick": [0, 1], "duration": [1], "pitch": [1], "velocity": [1], "track": [0]}),
+    "columns of two lengths": song(
+        notes={"tick": [0, 1], "duration": [1], "pitch": [1], "velocity": [1], "track": [0]}
+    ),
     "a pitch of 300": song(notes={"tick": [0], "duration": [1], "pitch": [300], "velocity": [1], "track": [0]}),
     "a meter of zero": song(meters=[[0, 0, 4]]),
 }
@@ -132,17 +135,16 @@ def test_every_flipped_byte_is_refused_or_read(tmp_path: Path) -> None:
     for at in range(0, len(data), 7):
         flipped = bytearray(data)
         flipped[at] ^= 0x41
-        try:
+        with suppress(MorphonyError):  # anything else fails the test
             project.from_bytes(bytes(flipped), "x")
-        except MorphonyError as error:
-            assert str(error)
 
 
 def test_an_entry_twice_is_refused() -> None:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+    with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("project.json", "{}")
-        archive.writestr("project.json", "{}")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("project.json", "{}")
     with pytest.raises(MorphonyError, match="twice"):
         project.from_bytes(out.getvalue(), "x")
 

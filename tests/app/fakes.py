@@ -1,0 +1,118 @@
+"""A model that is none: it turns sliders into notes by rules, in microseconds, so that the app can be tested whole.
+
+Everything else (bars, scores, threads, windows) is real.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.worker import Engine
+from engine.attributes import SPECS, measure
+from engine.score.score import Score
+from engine.score.timing import BarGrid
+from engine.tokens.bars import replace_bars, to_bars
+
+CHUNK = 4
+
+
+@dataclass(frozen=True)
+class SliderSpec:
+    name: str
+    label: str
+    description: str
+    kind: str
+    unit: str
+    sd: float
+    quantiles: Any
+    rho: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    score: Score
+    grid: BarGrid
+    bars: Any
+    attributes: Any
+
+
+@dataclass(frozen=True)
+class BarsDone:
+    bars: tuple[int, ...]
+    notes: Any
+
+
+@dataclass(frozen=True)
+class Request:
+    offsets: Mapping[str, float] = field(default_factory=dict)
+    bars: range | None = None
+    tracks: frozenset[int] | None = None
+    seed: int = 0
+    temperature: float = 0.0
+    blend: bool = True
+    first: int = 0
+
+
+NORMAL = np.quantile(np.random.default_rng(0).normal(size=20_000), np.linspace(0.005, 0.995, 101))
+TYPICAL = {"density": (3.0, 1.5), "register": (62.0, 6.0), "dynamics": (72.0, 14.0), "polyphony": (2.5, 1.0)}
+
+
+def specs() -> tuple[SliderSpec, ...]:
+    """The twelve attributes with a made-up corpus, and two colours."""
+    made = []
+    for spec in SPECS:
+        mean, sd = TYPICAL.get(spec.name, (1.0, 0.5))
+        quantiles = mean + sd * NORMAL
+        made.append(SliderSpec(spec.name, spec.label, spec.description, "attribute", spec.unit, sd, quantiles, 0.91))
+    for i in (1, 2):
+        made.append(SliderSpec(f"colour_{i}", f"Colour {i}", "A direction of the model.", "colour", "notes", 1.0, None, None))
+    return tuple(made)
+
+
+def encode(score: Score) -> Piece:
+    grid = BarGrid.of(score)
+    bars = to_bars(score, grid)
+    return Piece(score, grid, bars, measure(bars, grid.clocks))
+
+
+def morph(piece: Piece, request: Request, seconds: float = 0.0) -> Iterator[BarsDone]:
+    """Thin by density, transpose by register, louder by dynamics; bars after `first` first."""
+    scope = list(request.bars if request.bars is not None else range(len(piece.grid)))
+    order = [b for b in scope if b >= request.first] + [b for b in scope if b < request.first]
+    for start in range(0, len(order), CHUNK):
+        chunk = tuple(order[start : start + CHUNK])
+        notes = piece.bars[np.isin(piece.bars["bar"], chunk)].copy()
+        density = request.offsets.get("density", 0.0)
+        if density < 0:
+            notes = notes[np.arange(len(notes)) % 4 >= -2 * density]
+        notes["pitch"] = np.clip(notes["pitch"].astype(int) + round(6 * request.offsets.get("register", 0.0)), 21, 108)
+        notes["velocity"] = np.clip(
+            notes["velocity"].astype(int) + round(14 * request.offsets.get("dynamics", 0.0)), 1, 127
+        )
+        if density > 0:
+            again = notes.copy()
+            again["onset"] = np.minimum(again["onset"] + 12, piece.grid.clocks[again["bar"]] - 1)
+            notes = np.concatenate([notes, again[: round(len(again) * density / 2)]])
+        if seconds:
+            time.sleep(seconds)
+        yield BarsDone(chunk, notes)
+
+
+def apply(piece: Piece, done: list[BarsDone]) -> Score:
+    where = np.zeros(len(piece.grid), bool)
+    where[[bar for part in done for bar in part.bars]] = True
+    rows = np.concatenate([part.notes for part in done]) if done else piece.bars[:0]
+    score = piece.score
+    notes = replace_bars(score, piece.grid, rows, where)
+    return Score(score.ticks_per_quarter, score.tracks, notes, score.meters, score.tempi, score.events)
+
+
+def open_engine(model: Path | None = None, adapter: Path | None = None) -> Engine:
+    """An engine that is ready at once."""
+    return Engine("cpu: a model of the tests", "0" * 8, specs(), encode, Request, morph, apply)
