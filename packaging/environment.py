@@ -240,21 +240,25 @@ class Environment:
         hidden = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
         clean = {name: value for name, value in os.environ.items() if name not in hidden}
         last = ""
-        with (
-            self.log.open("a", encoding="utf-8") as log,
-            subprocess.Popen(
-                command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-            ) as step,
-        ):
-            assert step.stdout is not None
+        with self.log.open("a", encoding="utf-8") as log:
             log.write(f"\n$ {' '.join(command)}\n")
-            for line in step.stdout:
-                log.write(line)
-                large = re.match(r"\s*Downloading \S*?([\w.]+?)-\d\S* \((\d{2,}\.?\d*) MB\)", line)
-                if large:
-                    say(f"  downloading {large.group(1)}, {large.group(2)} MB")
-                if line.strip() and not line.startswith("[notice]"):
-                    last = line.strip() if not last.startswith("ERROR") else last
+            step = subprocess.Popen(
+                command,
+                env=clean,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                pass_fds=self._lock,  # a step that outlives us (kill -9) keeps the next start waiting
+            )
+            with step:
+                for line in step.stdout or ():
+                    log.write(line)
+                    large = re.match(r"\s*Downloading \S*?([\w.]+?)-\d\S* \((\d{2,}\.?\d*) MB\)", line)
+                    if large:
+                        say(f"  downloading {large.group(1)}, {large.group(2)} MB")
+                    if line.strip() and not line.startswith("[notice]") and not last.startswith("ERROR"):
+                        last = line.strip()
         if step.returncode:
             raise SetupError(f"{failed}: {last} (the whole story is in {self.log})")
 

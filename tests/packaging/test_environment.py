@@ -137,3 +137,18 @@ def test_two_first_starts_wait_for_each_other(packaging, tmp_path: Path) -> None
         assert time.monotonic() - started > 1
         first.communicate()
     assert "waiting for it" in second.stderr
+
+
+def test_a_step_that_outlives_a_killed_start_is_waited_for(packaging, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'packaging')!r})\n"
+        "import environment, pathlib, os, threading\n"
+        f"made = environment.Environment(pathlib.Path({str(tmp_path)!r}))\n"
+        "threading.Timer(.3, lambda: os.kill(os.getpid(), 9)).start()\n"
+        "with made._alone():\n    made._run(['sleep', '1.5'], 'It failed')"
+    )
+    started = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert time.monotonic() - started < 1.2
+    with packaging.environment.Environment(tmp_path)._alone():
+        assert time.monotonic() - started > 1.4
