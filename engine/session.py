@@ -86,7 +86,7 @@ class Session:
 
     @classmethod
     def open(cls, model_dir: Path | None = None, device: str = "auto", adapter: Path | None = None) -> Session:
-        """Load a model folder (the starter by default), with an adapter on top if one is given."""
+        """Load a model folder (the starter by default), with a style on top if its folder (or run folder) is given."""
         saved = Checkpoint(model_dir or STARTER)
         chosen, reason = devices.choose(device)
         if chosen.type == "cpu":
@@ -98,7 +98,7 @@ class Session:
             raise MorphonyError(f"{saved.folder.name} does not fit its own configuration.") from error
         session = cls(model, saved, chosen, reason)
         if adapter is not None:
-            style = Checkpoint(adapter)
+            style = Checkpoint(adapter / "best" if (adapter / "best").is_dir() else adapter)
             if style.facts.get("base") != session.hash:
                 raise MorphonyError(f"The style {adapter.name} was made for another model.")
             attach(model, style.tensors())

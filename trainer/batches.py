@@ -5,7 +5,7 @@ Knows corpora and edits; no model, no optimiser.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,13 +34,21 @@ class Batch:
 
 
 class Windows:
-    """Every window of a corpus, with the odds at which it is drawn."""
+    """Every window of a corpus (or of some of its pieces), with the odds at which it is drawn."""
 
-    def __init__(self, corpus: Corpus, config: TrainConfig, deviations: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: TrainConfig,
+        deviations: NDArray[np.float64],
+        pieces: Collection[int] | None = None,
+    ) -> None:
         self.corpus, self.config, self.deviations = corpus, config, deviations
         first, piece, odds = [], [], []
         share = _piece_odds(corpus, config)
         for i, p in enumerate(corpus.pieces):
+            if pieces is not None and i not in pieces:
+                continue
             starts = np.arange(p.first_bar, p.first_bar + p.bars, PHRASE_BARS)
             starts = starts[: max(len(starts) - config.window_bars // PHRASE_BARS + 1, 1)]
             first.append(starts)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from engine import checkpoint
 from engine.config import Config
 from engine.model.vaegan import MusicTransformerVAEGAN
-from trainer.batches import Windows, held_out
+from trainer.batches import Batch, Windows, held_out
 from trainer.objective import Objective, note_f1, on_device
 from trainer.schedules import kl_warmup, learning_rate
 
@@ -47,12 +47,28 @@ class Step:
         return json.dumps(row | {"held_out": self.held_out, "message": self.message})
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Which tensors a run keeps in its checkpoints, and how they return: a whole model's, or an adapter's."""
+
+    get: Callable[[], Mapping[str, Tensor]]
+    put: Callable[[Mapping[str, Tensor]], object]
+
+
 class Run:
     """Everything a run needs to continue exactly: model, optimiser, averages, randomness."""
 
-    def __init__(self, model: MusicTransformerVAEGAN, trained: list[nn.Parameter], config: Config, fabric: Fabric) -> None:
+    def __init__(
+        self,
+        model: MusicTransformerVAEGAN,
+        trained: list[nn.Parameter],
+        config: Config,
+        fabric: Fabric,
+        weights: Weights | None = None,
+    ) -> None:
         self.model, self.config, self.fabric = model, config, fabric
         self.trained = trained
+        self.weights = weights or Weights(model.state_dict, model.load_state_dict)
         optimiser = torch.optim.AdamW(
             trained, lr=config.train.lr, betas=(0.9, 0.98), weight_decay=config.train.weight_decay, fused=True
         )
@@ -62,7 +78,7 @@ class Run:
         self.noise = torch.Generator(device=fabric.device).manual_seed(config.train.seed)
         self.step, self.best, self.since_best = 0, float("inf"), 0
 
-    def advance(self, windows: Windows) -> dict[str, float]:
+    def advance(self, windows: Source) -> dict[str, float]:
         """One optimiser step; the train losses it saw."""
         t = self.config.train
         for group in self.optimiser.param_groups:
@@ -113,7 +129,7 @@ class Run:
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write checkpoint step-N; the oldest beyond KEEP are removed."""
         with self.averaged():
-            weights = {k: v.clone() for k, v in self.model.state_dict().items()}
+            weights = {k: v.clone() for k, v in self.weights.get().items()}
         state: dict[str, Tensor] = {"noise": self.noise.get_state()}
         for i, p in enumerate(self.trained):
             state[f"raw.{i}"] = p
@@ -125,7 +141,7 @@ class Run:
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Continue where a checkpoint stood, bit for bit."""
-        self.model.load_state_dict(saved.tensors())
+        self.weights.put(saved.tensors())
         for mine, p in zip(self.average, self.trained, strict=True):
             mine.copy_(p.detach())
         state = saved.tensors("training")
@@ -160,23 +176,34 @@ class _Swapped:
             a.copy_(kept)
 
 
+class Source(Protocol):
+    """What a run draws its batches from: `Windows`, or a mixture."""
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """A random batch."""
+        ...
+
+
 def train(
     config: Config,
-    windows: Windows,
+    windows: Source,
     valid: Windows,
     out: Path,
     facts: dict[str, Any],
     *,
     model: MusicTransformerVAEGAN | None = None,
     trained: list[nn.Parameter] | None = None,
+    weights: Weights | None = None,
     resume: bool = False,
     accelerator: str = "auto",
     held_out_windows: int = 12,
+    measure_first: bool = False,
 ) -> Iterator[Step]:
     """Train until the steps are done or held-out loss has not improved for `patience` measurements.
 
     Writes `steps.jsonl`, checkpoints `step-N`, and `best` (averaged weights of the best held-out loss) below `out`.
-    `trained` limits what moves (an adapter); the default is everything but the prior, which has its own run.
+    `trained` limits what moves and `weights` what is kept (an adapter); the default is everything but the prior, which
+    has its own run. With `measure_first` step 0 holds the held-out losses before training, which `best` must beat.
     """
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)
@@ -186,7 +213,7 @@ def train(
     if trained is None:
         model.prior.requires_grad_(False)
         trained = [p for p in model.parameters() if p.requires_grad]
-    run = Run(model, trained, config, fabric)
+    run = Run(model, trained, config, fabric, weights)
     out.mkdir(parents=True, exist_ok=True)
     message = ""
     if resume:
@@ -197,6 +224,12 @@ def train(
     batches = list(held_out(valid, held_out_windows))
     began = time.monotonic()
     with (out / "steps.jsonl").open("a" if resume else "w", encoding="utf-8") as log:
+        if measure_first and run.step == 0:
+            before = Step(0, config.train.steps, 0.0, {}, run.measure(batches))
+            run.best = before.held_out["loss"] if before.held_out else run.best
+            log.write(before.line() + "\n")
+            log.flush()
+            yield before
         while run.step < config.train.steps:
             losses = run.advance(windows)
             measured = None
@@ -206,7 +239,8 @@ def train(
                 if measured["loss"] < run.best:
                     run.best, run.since_best = measured["loss"], 0
                     with run.averaged():
-                        checkpoint.save(out / "best", model.state_dict(), config, facts | {"step": run.step})
+                        saved_facts = facts | {"step": run.step, "held_out": measured}
+                        checkpoint.save(out / "best", run.weights.get(), config, saved_facts)
             if run.step % config.train.checkpoint_every == 0:
                 run.save(out, facts)
             step = Step(run.step, config.train.steps, time.monotonic() - began, losses, measured, message)

@@ -70,10 +70,22 @@ def attach(model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor] | None =
 
 
 def detached(model: MusicTransformerVAEGAN) -> dict[str, Tensor]:
-    """The adapter's own tensors, for saving."""
-    out = {BIAS: model.decoder.style.detach().clone()}
+    """A copy of the adapter's own tensors, for saving."""
+    return {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
+
+
+def _tensors(model: MusicTransformerVAEGAN) -> dict[str, Tensor]:
+    out = {BIAS: model.decoder.style}
     for name, layer in _places(model):
         if parametrize.is_parametrized(layer, "weight"):
-            low = layer.parametrizations["weight"][0]  # type: ignore[index]  # a ModuleDict of ours
-            out[f"{name}.a"], out[f"{name}.b"] = low.a.detach().clone(), low.b.detach().clone()
+            low = layer.get_submodule("parametrizations.weight.0")
+            assert isinstance(low, LowRank)
+            out[f"{name}.a"], out[f"{name}.b"] = low.a, low.b
     return out
+
+
+@torch.no_grad()
+def restore(model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor]) -> None:
+    """Put saved adapter tensors back into a model that already carries an adapter of the same shape."""
+    for name, mine in _tensors(model).items():
+        mine.copy_(tensors[name])
