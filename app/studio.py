@@ -74,6 +74,10 @@ class Studio(QObject):
         self.training = TrainingPanel(self.trainer, self.settings, user_data_path("morphony", False) / "styles")
         # Files
         self.files = Files(self.document, self.settings, self.window, self.snapshot)
+        self._starters = (
+            (QTimer(self, singleShot=True, interval=0), lambda: self.sound.open(self._synth, self._midi)),
+            (QTimer(self, singleShot=True, interval=START_ENGINE_MS), self.load_starter),
+        )
         self._put_together()
         self._wire()
         self._open_first(path)
@@ -136,7 +140,6 @@ class Studio(QObject):
         self.engine.ready.connect(self._on_ready)
         self.engine.failed.connect(self._on_engine_failed)
         self.training.use_style.connect(self.use_style)
-        theme.themes.changed.connect(lambda _: self._name_steps())
 
     def _open_first(self, path: Path | None) -> None:
         demos = sorted(DEMO.glob("*.mid"))
@@ -156,8 +159,9 @@ class Studio(QObject):
     def show(self) -> None:
         """Open the window; then the ports and the engine, so that nothing holds it up."""
         self.window.show()
-        QTimer.singleShot(0, lambda: self.sound.open(self._synth, self._midi))
-        QTimer.singleShot(START_ENGINE_MS, self.load_starter)
+        for timer, do in self._starters:
+            timer.timeout.connect(do)
+            timer.start()
 
     def load_starter(self) -> None:
         """Load the starter model in the engine's thread."""
@@ -178,10 +182,13 @@ class Studio(QObject):
 
     def close(self) -> None:
         """End everything in order: sound first, so that no note hangs."""
+        for timer, _ in self._starters:
+            timer.stop()
         self.player.close()
         self.engine.stop()
         self.trainer.stop()
         self.files.background.wait()
+        self.document.undo_stack.blockSignals(True)  # it tells of its own end
         self.settings.set_bytes("geometry", self.window.saveGeometry())
         self.settings.set_bytes("state", self.window.saveState())
         self.settings.sync()

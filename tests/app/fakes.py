@@ -15,6 +15,7 @@ import numpy as np
 
 from app.worker import Engine
 from engine.attributes import SPECS, measure
+from engine.errors import MorphonyError
 from engine.score.score import Score
 from engine.score.timing import BarGrid
 from engine.tokens.bars import replace_bars, to_bars
@@ -78,6 +79,8 @@ def specs() -> tuple[SliderSpec, ...]:
 def encode(score: Score) -> Piece:
     grid = BarGrid.of(score)
     bars = to_bars(score, grid)
+    if not len(bars):
+        raise MorphonyError("There are no pitched notes here.")
     return Piece(score, grid, bars, measure(bars, grid.clocks))
 
 
