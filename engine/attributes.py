@@ -74,7 +74,8 @@ def measure(
     inside = notes[scope[notes["bar"]]]
     quarters = np.array([clocks[scope].sum() / 24])
     group = np.zeros(len(inside), np.int64)
-    return _measure(inside, group, starts, np.array([slots.sum()]), quarters)[0]
+    out: NDArray[np.float64] = _measure(inside, group, starts, np.array([slots.sum()]), quarters)[0]
+    return out
 
 
 def _measure(
@@ -91,7 +92,7 @@ def _measure(
     velocity, duration = notes["velocity"].astype(np.float64), notes["duration"].astype(np.float64)
 
     def total(weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        return np.bincount(group, weights, minlength=n_groups)
+        return np.bincount(group, weights, minlength=n_groups).astype(np.float64)
 
     count = total()
     some = np.maximum(count, 1)

@@ -6,15 +6,14 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from engine.attributes import INDEX, NAMES
 from engine.decoding import Knobs, decode
 from engine.errors import MorphonyError
+from engine.score import Score
 from engine.session import Piece, Session
 from engine.tokens.bars import replace_bars
-from engine.score import Score
 
 CHUNK = 4  # bars decoded together: what a drag shows first
 

@@ -98,7 +98,7 @@ class _Chunk:
             self.shift = self.shift + amount * session.colours[name]
         steered = bool(knobs.moved(tilt.ONSET_STAGE + tilt.PITCH_STAGE))
         self.rest_grid, self.rest_slots = self._at_rest()
-        self.grid, self.slots = (self._decoded(self.offsets) if steered else (self.rest_grid, self.rest_slots))
+        self.grid, self.slots = self._decoded(self.offsets) if steered else (self.rest_grid, self.rest_slots)
 
     def _decoded(self, offsets: Offsets) -> tuple[NDArray[np.float32], torch.Tensor]:
         """(K, T, 88) logits relative to the threshold, and the slots they came from."""
@@ -325,7 +325,9 @@ class _FieldMeasure:
 
     def __call__(self, values: Floats) -> Floats:
         notes = self.cells.notes(np.ones(values.shape, bool))
-        notes[self.field] = values.reshape(-1) if self.field == "duration" else np.round(values.reshape(-1)).clip(1, 127)
+        notes[self.field] = (
+            values.reshape(-1) if self.field == "duration" else np.round(values.reshape(-1)).clip(1, 127)
+        )
         measured = measure_bars(notes, np.tile(self.cells.clocks, len(values)))[:, INDEX[self.name]]
         out: Floats = measured.reshape(len(values), -1)
         return out

@@ -14,7 +14,7 @@ def choose(name: str = "auto") -> tuple[torch.device, str]:
     if name not in NAMES:
         raise MorphonyError(f"There is no device called {name!r}; choose one of {', '.join(NAMES)}.")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "cuda" and not cuda or name == "mps" and not mps:
+    if (name == "cuda" and not cuda) or (name == "mps" and not mps):
         raise MorphonyError(f"This computer has no {name} device PyTorch can use; leave the device at auto.")
     if name == "cuda" or (name == "auto" and cuda):
         return torch.device("cuda"), f"cuda: {torch.cuda.get_device_name()}"

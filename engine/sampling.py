@@ -78,15 +78,15 @@ def hold_counts(logits: Floats, counts: Ints) -> Bools:
 
 def uniform(seed: int, *key: NDArray[np.integer] | int) -> Floats:
     """Reproducible uniforms in (0, 1) for every row of the key arrays (splitmix64, Steele et al. 2014)."""
-    state = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x1234567) & _MASK)
+    state = np.asarray((seed * 0x9E3779B97F4A7C15 + 0x1234567) & _MASK, np.uint64)
     with np.errstate(over="ignore"):
         for part in key:
             state = _mix(state + np.asarray(part).astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9))
-    out: Floats = ((state >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
+    out: Floats = (np.asarray(state >> np.uint64(12)).astype(np.float64) + 0.5) / float(1 << 52)  # never 0, never 1
     return out
 
 
-def _mix(x: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64] | np.uint64:
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -68,7 +68,8 @@ class Piece:
         for name in ("z_global", "z_local", "z_fine"):
             if name not in latents or latents[name].shape != getattr(self, name).shape:
                 raise MorphonyError(f"These latents do not fit: {name} should be {tuple(getattr(self, name).shape)}.")
-        return replace(self, **{n: latents[n] for n in ("z_global", "z_local", "z_fine")}, cache={})
+        z_global, z_local, z_fine = (latents[n] for n in ("z_global", "z_local", "z_fine"))
+        return replace(self, z_global=z_global, z_local=z_local, z_fine=z_fine, cache={})
 
 
 class Session:
@@ -160,8 +161,10 @@ class Session:
 def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:
     deviations, quantiles = facts["deviations"], facts.get("quantiles", {})
     rho, colours = facts.get("rho", {}), facts.get("colours", [])
-    assert isinstance(deviations, list) and isinstance(quantiles, dict)
-    assert isinstance(rho, dict) and isinstance(colours, list)
+    assert isinstance(deviations, list)
+    assert isinstance(quantiles, dict)
+    assert isinstance(rho, dict)
+    assert isinstance(colours, list)
     named = [
         SliderSpec(
             s.name, s.label, s.description, "attribute", s.unit, float(deviations[i]),

@@ -174,7 +174,8 @@ def consonance(rows: Rows, logits: Floats, reference: Bools) -> Floats:
     k = len(rows.clocks)
     counts = np.bincount(rows.bar[reference] * 12 + rows.pitch[reference] % 12, minlength=k * 12).reshape(k, 12)
     agree = counts / np.maximum(counts.sum(1, keepdims=True), 1) @ CONSONANCE_MATRIX
-    return (agree - agree.mean(1, keepdims=True))[rows.bar, rows.pitch % 12] * 3
+    apart: Floats = 3 * (agree - agree.mean(1, keepdims=True))
+    return apart[rows.bar, rows.pitch % 12]
 
 
 DIRECTIONS: dict[str, Callable[[Rows, Floats, Bools], Floats]] = {

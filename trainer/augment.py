@@ -44,7 +44,8 @@ def thin_onsets(bar: Bar, clocks: int, rng: Generator) -> Bar:
     """Leave out every note of some 16th slots."""
     slot = bar["onset"] // CLOCKS_PER_16TH
     kept = rng.random(int(slot.max()) + 1) > rng.uniform(0.1, 0.7)
-    return bar[kept[slot]]
+    out: Bar = bar[kept[slot]]
+    return out
 
 
 def thin_chords(bar: Bar, clocks: int, rng: Generator) -> Bar:
@@ -176,7 +177,8 @@ def edit_pairs(
     kind = rng.choice(len(EDITS), k, p=_ODDS)
     edited = rng.random(k) < share
     manner = rng.random(k)
-    known = (rng.random((k, len(INDEX))) < np.select([manner < 0.15, manner < 0.5], [1.0, 0.5], 0.0)[:, None]).astype(float)
+    told = np.select([manner < 0.15, manner < 0.5], [1.0, 0.5], 0.0)
+    known = (rng.random((k, len(INDEX))) < told[:, None]).astype(float)
     source, target = [], []
     for i in range(k):
         bar = notes[ends[i] : ends[i + 1]]

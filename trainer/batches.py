@@ -85,7 +85,9 @@ class Windows:
             notes = self._transposed(notes, np.repeat(np.arange(len(runs)), [len(r) for r in runs]), semitones, rng)
         table = self.corpus.bars[rows]
         clocks = table["clocks"].astype(np.int64)
-        bars = bars_of(clocks, table["beat"].astype(np.int64), runs, [self.corpus.pieces[self.piece[w]].parts for w in chosen])
+        bars = bars_of(
+            clocks, table["beat"].astype(np.int64), runs, [self.corpus.pieces[self.piece[w]].parts for w in chosen]
+        )
         if rng is None or edited == 0:
             plain = Notes.of(notes)
             return Batch(plain, plain, bars, Offsets.none(len(rows)))

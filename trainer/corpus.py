@@ -177,7 +177,9 @@ def _key(folder: Path, where: str) -> str:
 
 
 def _write(folder: Path, where: str, place: Path) -> None:
-    notes, bars, pieces, reports = [], [], [], []
+    notes, bars = [], []
+    pieces: list[Piece] = []
+    reports: list[FileReport] = []
     n_notes = n_bars = 0
     for report, score in read_all(folder, where):
         reports.append(report)

@@ -45,8 +45,7 @@ def colours(model: MusicTransformerVAEGAN, windows: Windows, batches: int = 40) 
     means = torch.cat([model.encode(b.source, b.bars, mean=True).z_fine for b in drawn])
     _, _, directions = torch.pca_lowrank(means, COLOURS, niter=8)
     return {
-        f"colour_{i + 1}": direction * _length(model, direction, drawn[:8])
-        for i, direction in enumerate(directions.T)
+        f"colour_{i + 1}": direction * _length(model, direction, drawn[:8]) for i, direction in enumerate(directions.T)
     }
 
 
@@ -88,7 +87,7 @@ def train_prior(
     for n in range(1, steps + 1):
         model.prior.train()
         loss = _prior_loss(model, _plain(windows, rng), noise)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
         torch.nn.utils.clip_grad_norm_(model.prior.parameters(), 1.0)
         optimiser.step()
         schedule.step()

@@ -38,9 +38,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on a device."""
     if device.type == "cpu":
         return batch
-    return Batch(
-        *(part.to(device) for part in (batch.source, batch.target)), batch.bars.to(device), batch.offsets.to(device)
-    )
+    source, target = batch.source.to(device), batch.target.to(device)
+    return Batch(source, target, batch.bars.to(device), batch.offsets.to(device))
 
 
 def note_f1(onsets: Tensor, target: Notes, bars: Bars, threshold: float) -> np.ndarray:
@@ -54,4 +53,3 @@ def note_f1(onsets: Tensor, target: Notes, bars: Bars, threshold: float) -> np.n
     both = 2 * (guess & truth).sum(1)
     either = guess.sum(1) + truth.sum(1)
     return torch.where(either > 0, both / either.clamp(min=1), 1.0).cpu().numpy()
-

@@ -39,7 +39,9 @@ def _places(model: MusicTransformerVAEGAN) -> Iterator[tuple[str, nn.Linear]]:
             yield name, module
 
 
-def attach(model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor] | None = None, rank: int = RANK) -> list[nn.Parameter]:
+def attach(
+    model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor] | None = None, rank: int = RANK
+) -> list[nn.Parameter]:
     """Put an adapter on a model and return its parameters; with tensors, one that was saved.
 
     Raises MorphonyError when saved tensors do not fit the model.
@@ -51,7 +53,8 @@ def attach(model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor] | None =
             if f"{name}.a" not in tensors or f"{name}.b" not in tensors:
                 raise MorphonyError("This style does not fit the model: some of its layers are missing.")
             saved = tensors[f"{name}.a"], tensors[f"{name}.b"]
-        low = LowRank(*layer.weight.shape, rank if saved is None else len(saved[0]))
+        rows, columns = layer.weight.shape
+        low = LowRank(rows, columns, rank if saved is None else len(saved[0]))
         if saved is not None:
             if saved[0].shape != low.a.shape or saved[1].shape != low.b.shape:
                 raise MorphonyError("This style does not fit the model: its layers have other sizes.")

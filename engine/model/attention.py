@@ -58,7 +58,8 @@ class Block(nn.Module):
         if self.film is not None and condition is not None:
             scale, shift = self.film(condition)[:, None, :].chunk(2, dim=-1)
             h = h * (1 + scale) + shift
-        return x + self.down(F.gelu(self.up(h), approximate="tanh"))
+        out: Tensor = x + self.down(F.gelu(self.up(h), approximate="tanh"))
+        return out
 
 
 def masked(x: Tensor, mask: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.attributes import NAMES
 from engine.model import fields as f
+from engine.tokens.vocab import PITCHES
 
 PHRASE_BARS = 4
 
@@ -38,7 +39,7 @@ class Notes:
             bar=torch.from_numpy(notes["bar"].astype(np.int64)),
             onset=torch.from_numpy(notes["onset"].astype(np.int64)),
             micro=torch.from_numpy(f.micro_class(notes["micro"])),
-            pitch=torch.from_numpy(notes["pitch"].astype(np.int64) - f.PITCHES.start),
+            pitch=torch.from_numpy(notes["pitch"].astype(np.int64) - PITCHES.start),
             duration=torch.from_numpy(f.duration_class(notes["duration"])),
             velocity=torch.from_numpy(f.velocity_class(notes["velocity"])),
             part=torch.from_numpy(notes["part"].astype(np.int64)),
@@ -112,7 +113,8 @@ def beat_clocks(numerator: NDArray[np.integer], denominator: NDArray[np.integer]
     """Clocks in a beat: a dotted value in compound meters (6/8, 9/8, 12/8), else the denominator's value."""
     compound = (denominator >= 8) & (numerator % 3 == 0) & (numerator > 3)
     beat = np.where(compound, 3 * 96 // np.maximum(denominator, 1), 96 // np.maximum(denominator, 1))
-    return np.maximum(beat, 1).astype(np.int64)
+    clocks: NDArray[np.int64] = np.maximum(beat, 1).astype(np.int64)
+    return clocks
 
 
 T = TypeVar("T", Notes, Bars, Offsets)

@@ -89,7 +89,8 @@ class Decoder(nn.Module):
 
     def onsets(self, slots: Tensor) -> Tensor:
         """(K, S * 4 * 88) onset logit of every cell, clock by clock; cells past a bar's end are for the caller."""
-        return self.cells(slots).flatten(1)
+        out: Tensor = self.cells(slots).flatten(1)
+        return out
 
     def fields(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Fields:
         """What the notes in given cells (M,) of given bars (M,) are."""

@@ -14,6 +14,7 @@ from engine.model import fields as f
 from engine.model.attention import Block, masked
 from engine.model.batch import PHRASE_BARS, Bars, Notes
 from engine.model.latents import Gaussian, Posterior, mean_by, sample
+from engine.tokens.vocab import PITCHES
 
 
 class NoteEmbedding(nn.Module):
@@ -35,7 +36,7 @@ class NoteEmbedding(nn.Module):
 
     def forward(self, notes: Notes) -> Tensor:
         """(M, W). The fields are mixed before notes are added up, so a chord's pitches keep their own clocks."""
-        midi = notes.pitch + f.PITCHES.start
+        midi = notes.pitch + PITCHES.start
         x = self.pitch(notes.pitch) + self.octave(midi // 12) + self.chroma(midi % 12)
         x = x + self.clock(notes.onset % f.SLOT_CLOCKS) + self.micro(notes.micro)
         x = x + self.duration(notes.duration) + self.velocity(notes.velocity) + self.part(notes.part)
@@ -75,12 +76,16 @@ class Encoder(nn.Module):
         self.pool = SlotPool(c.slot_dim, c.latent_dim + c.bar_dim)
         self.meter = nn.Linear(2, c.bar_dim)
         self.place = nn.Embedding(PHRASE_BARS, c.bar_dim)
-        self.song = nn.ModuleList(Block(c.bar_dim, c.heads_for(c.bar_dim), c.attention) for _ in range(c.encoder_layers))
+        self.song = nn.ModuleList(
+            Block(c.bar_dim, c.heads_for(c.bar_dim), c.attention) for _ in range(c.encoder_layers)
+        )
         self.to_global = Gaussian(c.bar_dim, c.global_dim)
         self.to_local = Gaussian(c.bar_dim + c.global_dim, c.local_dim)
         self.to_fine = Gaussian(c.bar_dim + c.local_dim + c.global_dim, c.latent_dim)
 
-    def forward(self, notes: Notes, bars: Bars, generator: torch.Generator | None = None, mean: bool = False) -> Posterior:
+    def forward(
+        self, notes: Notes, bars: Bars, generator: torch.Generator | None = None, mean: bool = False
+    ) -> Posterior:
         """Posteriors of the three levels, and a sample of each (the mean if `mean`)."""
         direct, features = self.bar_features(notes, bars)
         return self.ladder(direct, features, bars, generator, mean)

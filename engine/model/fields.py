@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.tokens.vocab import FAMILIES, PARTS, PITCHES
+from engine.tokens.vocab import FAMILIES, PARTS, PITCHES, VELOCITY_STEP
 
 SLOT_CLOCKS = 4
 PAGE_SLOTS = 36  # a page of slots has weights of its own: 144 clocks, up to 12/8 and 3/2; longer bars turn the page
@@ -17,13 +17,12 @@ N_PITCHES = len(PITCHES)
 N_PARTS = len(PARTS)
 CELLS_PER_SLOT = SLOT_CLOCKS * N_PITCHES
 
-DURATIONS = np.concatenate(
+DURATIONS: NDArray[np.float64] = np.concatenate(
     [np.arange(1, 25), np.arange(26, 49, 2), np.arange(52, 97, 4), np.arange(104, 193, 8), [216, 240, 288, 384]]
 ).astype(np.float64)  # clocks: exact to a quarter, then ever coarser
 _DURATION_EDGES = np.sqrt(DURATIONS[1:] * DURATIONS[:-1])
 VELOCITY_BINS = len(FAMILIES["VELOCITY_CHANGE"].values)
-VELOCITY_STEP = 128 // VELOCITY_BINS
-VELOCITIES = np.arange(VELOCITY_BINS) * VELOCITY_STEP + (VELOCITY_STEP - 1) / 2
+VELOCITIES: NDArray[np.float64] = np.arange(VELOCITY_BINS) * VELOCITY_STEP + (VELOCITY_STEP - 1) / 2
 MICRO = np.linspace(-0.5, 0.5, 17)  # clocks
 
 

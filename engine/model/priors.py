@@ -35,7 +35,9 @@ class BarPrior(nn.Module):
         self.out = nn.Linear(width, COMPONENTS * (2 * c.latent_dim + 1))
         nn.init.normal_(self.out.weight, std=0.01)
 
-    def forward(self, z_fine: Tensor, z_local: Tensor, z_global: Tensor, quarters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, z_fine: Tensor, z_local: Tensor, z_global: Tensor, quarters: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Mixture logits (B, N, C), means and log-variances (B, N, C, Z) of every bar given those before it.
 
         z_fine (B, N, Z), z_local (B, N, Zl) already spread over bars, z_global (B, Zg), quarters (B, N) bar lengths.

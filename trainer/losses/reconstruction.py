@@ -11,7 +11,11 @@ from trainer.losses.registry import DYNAMICS, NOTES, TIMING, Decoded, register
 
 
 @register(
-    "onset", "reconstruction", NOTES / NOTES, "Which cells of clock and pitch sound: the notes themselves.", ("NOTE_ON",)
+    "onset",
+    "reconstruction",
+    NOTES / NOTES,
+    "Which cells of clock and pitch sound: the notes themselves.",
+    ("NOTE_ON",),
 )
 def onset(d: Decoded) -> Tensor:
     """Bernoulli over the cells inside each bar."""
