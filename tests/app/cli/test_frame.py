@@ -210,3 +210,10 @@ def test_a_reader_who_leaves_early_costs_no_traceback(tmp_path: Path) -> None:
         child.stdout.readline()
         child.stdout.close()
         assert b"Traceback" not in child.stderr.read()
+
+
+def test_the_readme_lists_the_same_commands() -> None:
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    assert [line for line in readme.splitlines() if line.startswith("| `")] == [
+        f"| `{name}` | {does} |" for name, does in cli.COMMANDS.items()
+    ]
