@@ -90,7 +90,9 @@ def _word(value: Any) -> str:
         return ", ".join(map(_word, value)) or "none"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return {None: "none", True: "yes", False: "no"}.get(value, str(value)) if not isinstance(value, dict) else "none"
+    if isinstance(value, bool):  # before it equals a number: 0 is not "no"
+        return "yes" if value else "no"
+    return "none" if value is None or isinstance(value, dict) else str(value)
 
 
 def os_sentence(error: OSError) -> str:
