@@ -1,4 +1,4 @@
-"""The notes area: one painted widget. Ground and notes are cached pictures, the overlay is painted each frame.
+"""The notes area: one painted widget. Ground and notes are one cached picture, the overlay is painted each frame.
 
 Mouse events become `Pointer`s and go to the gestures. What is shown comes from `RollState`.
 """
@@ -23,6 +23,7 @@ from app.roll import gestures
 from app.roll.gestures.gesture import Gesture, Pointer
 from app.roll.gestures.wheel import Wheel
 from app.roll.layers import density, grid, notes, overlay
+from app.roll.layers.picture import Picture
 from app.roll.state import RollState
 from app.theme import current, figures, themes
 
@@ -41,8 +42,7 @@ class Canvas(QWidget):
         self.gesture: Gesture | None = None
         self._at = Pointer(0, 0, 0, 0)
         self._wheel = Wheel(roll)
-        self._ground: QPixmap | None = None
-        self._notes: QPixmap | None = None
+        self._picture = Picture()
         self._frames = QTimer(self, interval=FRAME_MS)
         self._frames.timeout.connect(self._frame)
         self._outside = QTimer(self, interval=FRAME_MS)
@@ -65,10 +65,7 @@ class Canvas(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         roll, theme, ratio = self.roll, current(), self.devicePixelRatioF()
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._paint_ground(ratio))
-        overlay.paint_marked(painter, roll, theme)
-        overlay.paint_ghosts(painter, roll, theme, ratio)
-        painter.drawPixmap(0, 0, self._paint_notes(ratio))
+        painter.drawPixmap(0, 0, self._paint_picture(ratio))
         overlay.paint_changes(painter, roll, theme, ratio)
         if self._at.row >= 0 and self.gesture is None and self._at.row < len(roll.index):
             overlay.paint_hover(painter, roll, self._at.row, theme, ratio)
@@ -80,23 +77,16 @@ class Canvas(QWidget):
         if -1 <= x <= self.width():
             overlay.paint_playhead(painter, x, self.height(), theme)
 
-    def _paint_ground(self, ratio: float) -> QPixmap:
-        if self._ground is None or self._ground.devicePixelRatio() != ratio:
-            roll = self.roll
-            self._ground = self._picture(ratio)
-            painter = QPainter(self._ground)
+    def _paint_picture(self, ratio: float) -> QPixmap:
+        picture, is_old = self._picture.ready(self, ratio)
+        if is_old:
+            roll, theme = self.roll, current()
+            painter = QPainter(picture)
             step = roll.snap.step(roll.grid, roll.view.px_per_tick, roll.view.left) if roll.snap.on else 0.0
             scale = roll.scale.pitch_classes if roll.show_scale and roll.scale else None
-            grid.paint(painter, roll.view, roll.grid, current(), step, scale, ratio)
-            painter.end()
-        return self._ground
-
-    def _paint_notes(self, ratio: float) -> QPixmap:
-        if self._notes is None or self._notes.devicePixelRatio() != ratio:
-            roll, theme = self.roll, current()
-            self._notes = self._picture(ratio)
-            self._notes.fill(Qt.GlobalColor.transparent)
-            painter = QPainter(self._notes)
+            grid.paint(painter, roll.view, roll.grid, theme, step, scale, ratio)
+            overlay.paint_marked(painter, roll, theme)
+            overlay.paint_ghosts(painter, roll, theme, ratio)
             rows = roll.index.inside(*roll.view.ticks, *roll.view.pitches)
             opacity = np.ones(len(rows))
             if roll.track is not None:
@@ -112,11 +102,6 @@ class Canvas(QWidget):
                 selected[roll.selection] = True
                 notes.paint(painter, roll.view, roll.index, rows, theme, ratio, selected, opacity)
             painter.end()
-        return self._notes
-
-    def _picture(self, ratio: float) -> QPixmap:
-        picture = QPixmap(self.size() * ratio)
-        picture.setDevicePixelRatio(ratio)
         return picture
 
     def _paint_empty(self, painter: QPainter) -> None:
@@ -134,20 +119,20 @@ class Canvas(QWidget):
     # ------------------------------------------------------------------ what changed
 
     def _look(self, *_: object) -> None:
-        self._ground = self._notes = None
+        self._picture.forget()
         self._at = self._pointer(self._at.x, self._at.y) if self.underMouse() else self._at
         self._show_cursor()
         self.update()
 
     def _on_notes(self) -> None:
-        self._ground = self._notes = None
+        self._picture.forget()
         self._at = Pointer(self._at.x, self._at.y, 0, 0)
         if self.roll.traces.is_moving(current().fade_ms / 1000):
             self._frames.start()
         self.update()
 
     def _on_selection(self, rows: np.ndarray) -> None:
-        self._notes = None
+        self._picture.forget()
         count = len(self.roll.index)
         self.setAccessibleDescription(self.tr("{count} notes, {chosen} selected").format(count=count, chosen=len(rows)))
         self.update()
@@ -165,7 +150,7 @@ class Canvas(QWidget):
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._ground = self._notes = None
+        self._picture.forget()
         self.roll.look(self.roll.view.at(width=float(self.width()), height=float(self.height())), by_hand=False)
 
     # ------------------------------------------------------------------ the hand

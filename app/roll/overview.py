@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from app.roll.colours import faded
 from app.roll.coordinates import Coordinates
 from app.roll.layers import density
+from app.roll.layers.picture import Picture
 from app.roll.state import RollState
 from app.theme import current, themes
 
@@ -23,7 +24,7 @@ class Overview(QWidget):
     def __init__(self, roll: RollState, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.roll = roll
-        self._picture: QPixmap | None = None
+        self._picture = Picture()
         self._hold: float | None = None  # ticks from the frame's left edge to the hand
         self.setFixedHeight(HEIGHT)
         self.setCursor(Qt.CursorShape.OpenHandCursor)
@@ -43,11 +44,11 @@ class Overview(QWidget):
         return Coordinates(self.width() / extent, 1.0, width=float(self.width()), height=128.0, extent=extent)
 
     def _repaint(self, *_: object) -> None:
-        self._picture = None
+        self._picture.forget()
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._picture = None
+        self._picture.forget()
 
     def _on_playhead(self, before: float, now: float) -> None:
         if round(self._whole.x_of(before)) != round(self._whole.x_of(now)):
@@ -71,24 +72,21 @@ class Overview(QWidget):
 
     def _painted(self) -> QPixmap:
         ratio = self.devicePixelRatioF()
-        if self._picture is None or self._picture.devicePixelRatio() != ratio:
+        picture, is_old = self._picture.ready(self, ratio)
+        if is_old:
             theme, index = current(), self.roll.index
-            self._picture = QPixmap(self.size() * ratio)
-            self._picture.setDevicePixelRatio(ratio)
-            painter = QPainter(self._picture)
+            painter = QPainter(picture)
             painter.fillRect(self.rect(), QColor(theme.ground))
             painter.fillRect(0, 0, self.width(), 1, QColor(theme.hairline))
             if len(index):
                 low, high = int(index.pitch.min()), int(index.pitch.max())
                 middle, reach = (low + high) / 2, max((high - low) / 2, 12)
                 low, high = int(max(middle - reach, 0)), int(min(middle + reach, 127))
-                picture = density.image(
-                    self._whole, index, np.arange(len(index)), theme, ratio, low, high, strength=6.0
-                )
+                image = density.image(self._whole, index, np.arange(len(index)), theme, ratio, low, high, strength=6.0)
                 painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-                painter.drawImage(QRectF(0, PAD, self.width(), HEIGHT - 2 * PAD), picture)
+                painter.drawImage(QRectF(0, PAD, self.width(), HEIGHT - 2 * PAD), image)
             painter.end()
-        return self._picture
+        return picture
 
     def _go(self, event: QMouseEvent) -> None:
         tick = self._whole.tick_of(event.position().x())

@@ -28,6 +28,7 @@ class Traces:
     born: NDArray[np.float64]  # when each row last changed
     ghosts: NoteIndex  # the notes the last change took away
     ghosts_since: float
+    latest: float  # when anything last changed
     proposed: NoteIndex  # notes of the proposal that the song has not
     proposed_born: NDArray[np.float64]
     leaving: NDArray[np.bool_]  # rows the proposal takes away
@@ -37,7 +38,7 @@ class Traces:
         self._prints = fingerprints(score.notes)
         self.born = np.full(len(score.notes), LONG_AGO)
         self.ghosts = NoteIndex(NO_NOTES)
-        self.ghosts_since = LONG_AGO
+        self.ghosts_since = self.latest = LONG_AGO
         self.clear_proposal()
 
     def arrive(self, score: Score, before: Score | None, by_hand: bool) -> None:
@@ -54,6 +55,7 @@ class Traces:
         if before is not None and not by_hand:
             self.ghosts = NoteIndex(before.notes[~np.isin(fingerprints(before.notes), prints)])
             self.ghosts_since = now
+        self.latest = max(float(self.born.max(initial=LONG_AGO)), self.ghosts_since)
         self.clear_proposal()
 
     def propose(self, score: Score | None) -> None:
@@ -73,6 +75,7 @@ class Traces:
             kept = old_prints[order[place]] == self._proposed_prints
             self.proposed_born[kept] = old_born[order[place[kept]]]
         self.leaving = ~np.isin(self._prints, prints)
+        self.latest = max(self.latest, float(self.proposed_born.max(initial=LONG_AGO)))
 
     def clear_proposal(self) -> None:
         """Nothing is proposed."""
@@ -88,9 +91,4 @@ class Traces:
 
     def is_moving(self, seconds: float) -> bool:
         """True while something that changed less than `seconds` ago is still settling."""
-        latest = max(
-            float(self.born.max(initial=LONG_AGO)),
-            float(self.proposed_born.max(initial=LONG_AGO)),
-            self.ghosts_since,
-        )
-        return time.monotonic() - latest < seconds
+        return time.monotonic() - self.latest < seconds

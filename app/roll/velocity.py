@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPointF, QSize, Qt
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from app.roll.colours import LEVELS, faded, level_of, note_qcolours
@@ -14,6 +14,7 @@ from app.roll.gestures.wheel import Wheel
 from app.roll.layers import overlay
 from app.roll.layers.grid import lines
 from app.roll.layers.notes import MANY
+from app.roll.layers.picture import Picture
 from app.roll.layers.rects import crisp, fill, table
 from app.roll.state import RollState
 from app.theme import current, themes
@@ -31,7 +32,7 @@ class VelocityLane(QWidget):
         self.roll = roll
         self.gesture: PaintVelocity | None = None
         self._wheel = Wheel(roll)
-        self._picture: QPixmap | None = None
+        self._picture = Picture()
         self.setFixedHeight(HEIGHT)
         self.setMouseTracking(True)
         self.setCursor(Qt.CursorShape.CrossCursor)
@@ -51,23 +52,22 @@ class VelocityLane(QWidget):
         return HEIGHT - PAD - velocity * (HEIGHT - 2 * PAD) / 127
 
     def _repaint(self, *_: object) -> None:
-        self._picture = None
+        self._picture.forget()
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._picture = None
+        self._picture.forget()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         ratio = self.devicePixelRatioF()
-        if self._picture is None or self._picture.devicePixelRatio() != ratio:
-            self._picture = QPixmap(self.size() * ratio)
-            self._picture.setDevicePixelRatio(ratio)
-            inner = QPainter(self._picture)
+        picture, is_old = self._picture.ready(self, ratio)
+        if is_old:
+            inner = QPainter(picture)
             self._paint_ground(inner, ratio)
             self._paint_bars(inner, ratio)
             inner.end()
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._picture)
+        painter.drawPixmap(0, 0, picture)
         if self.gesture is not None:
             painter.translate(0, PAD)
             self.gesture.paint(painter)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QRectF, Qt
@@ -30,13 +32,13 @@ def image(
     first = np.clip(np.floor(start), 0, columns).astype(np.int64)
     last = np.clip(np.maximum(np.floor(stop), first + 1), 0, columns).astype(np.int64)
     lane = (high - index.pitch[rows]) * (columns + 1)
-    palette = note_colours(theme).astype(np.float64) / 255
-    rgb = palette[index.track[rows] % len(palette), level_of(index.velocity[rows])]
     size = lanes * (columns + 1)
+    begins, ends = lane + first, lane + last
     sums = np.empty((4, size), dtype=np.float32)
-    for channel, amount in enumerate((rgb[:, 0] * weight, rgb[:, 1] * weight, rgb[:, 2] * weight, weight)):
-        change = np.bincount(lane + first, amount, size)[:size] - np.bincount(lane + last, amount, size)[:size]
-        np.cumsum(change, out=sums[channel], dtype=np.float32)
+    for channel, amount in enumerate((*(_colours(index, theme)[:, rows] * weight), weight)):
+        change = np.bincount(begins, amount, size)
+        change -= np.bincount(ends, amount, size)[:size]
+        np.cumsum(change[:size], out=sums[channel], dtype=np.float32)
     sums = sums.reshape(4, lanes, columns + 1)[:, :, :columns]
     cover = np.maximum(sums[3], 0)
     alpha = 1 - np.exp(-strength * cover)
@@ -46,6 +48,13 @@ def image(
         pixels[:, :, place] = np.clip(sums[channel] * share, 0, 255 * alpha)
     pixels[:, :, 3] = 255 * alpha
     return QImage(pixels.data, columns, lanes, columns * 4, QImage.Format.Format_ARGB32_Premultiplied).copy()
+
+
+@lru_cache(maxsize=4)
+def _colours(index: NoteIndex, theme: Theme) -> NDArray[np.float64]:
+    """(3, notes) red, green and blue from 0 to 1."""
+    table = note_colours(theme).astype(np.float64) / 255
+    return np.ascontiguousarray(table[index.track % len(table), level_of(index.velocity)].T)
 
 
 def paint(

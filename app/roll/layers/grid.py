@@ -68,7 +68,7 @@ def paint(
     tops, bottoms = crisp(view.y_of(pitches), ratio), crisp(view.y_of(pitches - 1), ratio)
     rows = table(0, tops, width, bottoms - tops)
     black = BLACK[pitches % 12]
-    painter.fillRect(0, 0, int(width) + 1, int(height) + 1, QColor(theme.row_white))
+    fill(painter, rows[~black], theme.row_white)
     fill(painter, rows[black], theme.row_black)
     if scale:
         inside = np.isin(pitches % 12, list(scale))

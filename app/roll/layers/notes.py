@@ -16,7 +16,7 @@ from app.roll.layers.rects import crisp, fill, table
 from app.theme import Theme, figures
 from engine.score.edit import Rows
 
-FEW = 700  # up to here every note is rounded
+FEW = 500  # up to here every note is rounded
 MANY = 5000  # from here on the density image is painted
 NAME_ROW, NAME_PX = 13.0, 30.0  # notes at least this high and wide carry their name
 BAR_ROW = 17.0  # notes at least this high carry their velocity as a bar
@@ -76,12 +76,20 @@ def paint(
                 radius = min(3.0, w / 2, h / 2.5)
                 painter.drawRoundedRect(QRectF(x, y, w, h), radius, radius)
         else:
-            fill(painter, rects[group], colour)
+            fill(painter, rects[group] if colour.alpha() < 255 else _chopped(rects[group]), colour)
     if rounded:
         _write_in(painter, view, index, rows, rects, hue, level, theme, alpha)
     chosen = selected[rows]
     if chosen.any():
         _outline(painter, rects[chosen], theme, rounded)
+
+
+def _chopped(rects: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rectangles without their corner pixels, as two each: nearly round, at the price of flat ones."""
+    roomy = (rects[:, 2] >= 5) & (rects[:, 3] >= 5)
+    across, down = rects.copy(), rects[roomy]
+    across[roomy] += np.array([0.0, 1, 0, -2])
+    return np.concatenate([across, down + np.array([1.0, 0, -2, 0])])
 
 
 def _write_in(

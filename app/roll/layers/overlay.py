@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from app.roll.colours import faded
 from app.roll.coordinates import Coordinates
-from app.roll.index import NoteIndex
+from app.roll.index import NOBODY, NoteIndex
 from app.roll.layers.notes import FEW, MANY, rects_of
 from app.roll.layers.rects import fill
 from app.roll.state import RollState
@@ -22,27 +22,30 @@ PLAYHEAD_PX = 8  # half the width of what the playhead paints, mark in the ruler
 
 
 def paint_ghosts(painter: QPainter, roll: RollState, theme: Theme, ratio: float) -> None:
-    """The notes that the last change took away, dim; they fade to that from clearer."""
+    """The notes that the last change took away, dim."""
     if not roll.show_ghosts:
         return
     rows = _visible(roll.view, roll.traces.ghosts)
     if 0 < len(rows) <= MANY:
-        fresh = 1 - _settled(np.array([roll.traces.ghosts_since]), theme)[0]
-        _shapes(
-            painter, rects_of(roll.view, roll.traces.ghosts, rows, ratio), faded(theme.text_dim, 0.17 + 0.3 * fresh)
-        )
+        _shapes(painter, rects_of(roll.view, roll.traces.ghosts, rows, ratio), faded(theme.text_dim, 0.17))
 
 
 def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float) -> None:
-    """The proposal as a translucent layer, and a glow on every note that changed a moment ago."""
+    """The proposal as a translucent layer, a glow on every note that changed a moment ago; what went fades out."""
     traces, view = roll.traces, roll.view
     rows = _visible(view, traces.proposed)
     if 0 < len(rows) <= MANY:
         rects = rects_of(view, traces.proposed, rows, ratio)
         _shapes(painter, rects, faded(theme.proposal, 0.42), QPen(faded(theme.proposal, 0.95), 1))
         _glow(painter, rects, _settled(traces.proposed_born[rows], theme), theme)
+    if not traces.is_moving(theme.fade_ms / 1000):
+        return
+    fresh = 1 - float(_settled(np.array([traces.ghosts_since]), theme)[0])
+    gone = _visible(view, traces.ghosts) if fresh > 0 else NOBODY
+    if 0 < len(gone) <= MANY:
+        _shapes(painter, rects_of(view, traces.ghosts, gone, ratio), faded(theme.text_dim, 0.35 * fresh))
     rows = _visible(view, roll.index)
-    young = rows[traces.born[rows] > time.monotonic() - theme.fade_ms / 1000] if len(rows) else rows
+    young = rows[traces.born[rows] > time.monotonic() - theme.fade_ms / 1000]
     if 0 < len(young) <= MANY:
         _glow(painter, rects_of(view, roll.index, young, ratio), _settled(traces.born[young], theme), theme)
 

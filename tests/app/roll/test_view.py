@@ -64,13 +64,14 @@ def test_the_first_bar_is_called_1_and_numbers_never_touch(hand) -> None:
         assert not hand.view.ruler.grab().isNull()
 
 
-def test_the_playhead_repaints_a_strip_and_no_note(hand) -> None:
+def test_the_playhead_repaints_a_strip_and_no_note(hand, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(hand.view)
-    notes, ground = hand.canvas._notes, hand.canvas._ground
+    painted: list[object] = []
+    monkeypatch.setattr("app.roll.canvas.notes.paint", lambda *a: painted.append(a))
+    monkeypatch.setattr("app.roll.canvas.grid.paint", lambda *a: painted.append(a))
     hand.view.set_playhead(123.4)
     shown = picture(hand.view)
-    assert hand.canvas._notes is notes
-    assert hand.canvas._ground is ground
+    assert painted == []
     x = int(hand.view.state.view.x_of(123.4))
     assert near(shown.pixelColor(x, 3), QColor(current().accent), 90)
 
@@ -108,7 +109,7 @@ def test_keys_light_up_while_music_plays(hand) -> None:
 
 def test_opening_shows_the_beginning_and_forgets_marks(hand) -> None:
     hand.view.select([0])
-    hand.view.select_bars(range(0, 1))
+    hand.view.select_bars(range(1))
     hand.view.document.load(many(3000))
     first, last = hand.view.visible_ticks()
     assert first <= 0
