@@ -65,8 +65,6 @@ class SoundLights(QObject):
         self.player.set_ports(ports)
         for port in ports:
             self._on_status(port, port.status)
-        self.tone.setEnabled(self.synth is not None)
-        self.note.setEnabled(self.midi is not None)
 
     def _on_status(self, port: Port, status: Status) -> None:
         if port is self.synth:
@@ -77,6 +75,9 @@ class SoundLights(QObject):
     def _show(self, light: StatusLight, status: Status) -> None:
         opening = not status.ok and light.state is Light.WAITING and "being opened" in status.sentence
         light.show_state(Light.GOOD if status.ok else Light.WAITING if opening else Light.BAD, status.sentence)
+        test = self.tone if light is self.sound_light else self.note
+        test.setEnabled(status.ok)
+        test.setToolTip("" if status.ok else status.sentence)
         if light is self.sound_light and not status.ok and not opening:
             self.problem.emit(status.sentence)
 

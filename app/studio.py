@@ -94,7 +94,7 @@ class Studio(QObject):
         window.start_strip.add("play", self.tr("Play"), "play", window["play"], primary=True)
         window.start_strip.add("vary", self.tr("Vary it"), "vary", window["vary"])
         window.start_strip.add("open", self.tr("Open my MIDI"), "open", window["open"])
-        window.start_strip.setVisible(self.settings.get("start_strip", bool))
+        self._show_start()
         self.morph_state.disable(self.tr(LOADING))
         self._enable("vary", self.tr(LOADING))
         self.roll.follow = self.settings.get("follow", bool)
@@ -123,6 +123,7 @@ class Studio(QObject):
         window["theme"].toggled.connect(self._use_theme)
         window["follow"].triggered.connect(lambda on: self.settings.set("follow", on))
         window.start_strip.dismissed.connect(self._dismiss_start)
+        self.training_dock.visibilityChanged.connect(lambda _: self._show_start())
         window.dropped.connect(files.take)
         window.may_close = files.may_discard
         for speaker in (files.problem, self.morphing.problem, self.sound.problem, self.training.problem):
@@ -234,8 +235,12 @@ class Studio(QObject):
         theme.themes.use(chosen)
 
     def _dismiss_start(self) -> None:
-        self.window.start_strip.hide()
         self.settings.set("start_strip", False)
+        self._show_start()
+
+    def _show_start(self) -> None:
+        """The first actions make room for training."""
+        self.window.start_strip.setVisible(self.settings.get("start_strip", bool) and self.training_dock.isHidden())
 
     def offer_training(self, folder: Path) -> None:
         """Open the panel and look at the folder."""

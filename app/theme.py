@@ -208,6 +208,15 @@ def style_sheet(theme: Theme) -> str:
     QPushButton[primary="true"]:focus {{ border: 1px solid {t.text}; }}
     QPushButton[primary="true"]:disabled {{ background: {t.field}; color: {t.text_dim}; border-color: {t.hairline}; }}
     QComboBox::drop-down {{ border: none; width: {t.grid * 3}px; }}
+    QComboBox::down-arrow {{ image: url({ICONS.as_posix()}/down.svg); width: {t.grid * 2}px; height: {t.grid * 2}px; }}
+    QComboBox QAbstractItemView {{ background: {t.panel}; border: 1px solid {t.line_bar}; outline: none;
+        selection-background-color: {t.hover}; selection-color: {t.text}; padding: {half}px; }}
+    QCheckBox {{ spacing: {t.grid}px; }}
+    QCheckBox::indicator {{ width: {t.grid * 2 - 2}px; height: {t.grid * 2 - 2}px; border: 1px solid {t.line_bar};
+        border-radius: {t.radius - 1}px; background: {t.field}; }}
+    QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent};
+        image: url({ICONS.as_posix()}/check.svg); }}
+    QCheckBox:focus::indicator {{ border-color: {t.accent}; }}
     QToolButton {{ background: transparent; border: 1px solid transparent; border-radius: {t.radius}px;
         padding: {half}px; }}
     QToolButton:hover {{ background: {t.hover}; }}
@@ -232,6 +241,7 @@ def style_sheet(theme: Theme) -> str:
     QProgressBar::chunk {{ background: {t.accent}; border-radius: 2px; }}
     QLineEdit, QSpinBox {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px;
         padding: 0 {t.grid}px; min-height: {t.grid * 4 - 2}px; }}
+    QSpinBox QLineEdit {{ background: transparent; border: none; padding: 0; min-height: 0; }}
     QLineEdit:focus, QSpinBox:focus {{ border-color: {t.accent}; }}
     QLabel[dim="true"] {{ color: {t.text_dim}; }}
     QLabel[small="true"] {{ font-size: {t.font_small}px; }}

@@ -41,8 +41,9 @@ class LossPlots(QWidget):
         item.showGrid(x=False, y=True, alpha=0.12)
         item.setDownsampling(auto=True, mode="peak")
         item.setClipToView(True)
-        self.curves = {False: self.plot.plot(), True: self.plot.plot()}  # by held out or not: every point there is
-        self.trend = self.plot.plot()  # the training curve, smoothed
+        # By held out or not: every point there is
+        self.curves = {False: self.plot.plot(antialias=True), True: self.plot.plot(antialias=True)}
+        self.trend = self.plot.plot(antialias=True)  # the training curve, smoothed
         self._lay_out()
         self.term.currentIndexChanged.connect(self.redraw)
         self.smoothing.currentIndexChanged.connect(self.redraw)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QLineEdit,
     QListWidget,
@@ -27,31 +28,40 @@ class ShortcutSheet(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Keys and gestures"))
-        grid = QGridLayout(self)
-        grid.setContentsMargins(24, 24, 24, 24)
-        grid.setHorizontalSpacing(24)
-        grid.setVerticalSpacing(6)
-        groups = {menu: [(v.text, " or ".join(v.keys)) for v in VERBS if v.menu == menu and v.keys] for menu in MENUS}
-        self._fill(grid, 0, groups)
-        self._fill(grid, 3, {"Roll": [(s.text, ", ".join(s.keys)) for s in SHORTCUTS if s.keys]})
-        self._fill(grid, 6, GESTURES)
-        for gap in (2, 5):
-            grid.setColumnMinimumWidth(gap, 24)
+        window = {menu: [(v.text, ", ".join(v.keys)) for v in VERBS if v.menu == menu and v.keys] for menu in MENUS}
+        roll: dict[str, list[tuple[str, str]]] = {}
+        for shortcut in SHORTCUTS:
+            if shortcut.group != "Play":  # the window has these keys
+                roll.setdefault(f"Roll: {shortcut.group.lower()}", []).append((shortcut.text, ", ".join(shortcut.keys)))
+        titles = list(roll)
+        first, second = titles[: len(titles) // 2], titles[len(titles) // 2 :]
+        columns = (window, {t: roll[t] for t in first} | GESTURES, {t: roll[t] for t in second})
+        row = QHBoxLayout(self)
+        row.setContentsMargins(24, 24, 24, 24)
+        row.setSpacing(40)
+        for groups in columns:
+            row.addLayout(self._column(groups))
 
     @staticmethod
-    def _fill(grid: QGridLayout, column: int, groups: Mapping[str, object]) -> None:
+    def _column(groups: Mapping[str, Sequence[tuple[str, str]]]) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(16)
+        grid.setVerticalSpacing(3)
         row = 0
         for title, lines in groups.items():
             heading = QLabel(title)
             heading.setProperty("strong", True)
-            grid.addWidget(heading, row, column, 1, 2)
-            for what, keys in lines:  # type: ignore[attr-defined]
+            heading.setContentsMargins(0, 8 if row else 0, 0, 0)
+            grid.addWidget(heading, row, 0, 1, 2)
+            for what, keys in lines:
                 row += 1
-                grid.addWidget(QLabel(what.rstrip("…")), row, column)
+                grid.addWidget(QLabel(what.rstrip("…")), row, 0)
                 label = QLabel(keys)
                 label.setProperty("dim", True)
-                grid.addWidget(label, row, column + 1)
+                grid.addWidget(label, row, 1)
             row += 1
+        grid.setRowStretch(row, 1)
+        return grid
 
 
 class Palette(QDialog):

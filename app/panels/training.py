@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QStackedLayout,
     QVBoxLayout,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 STEPS = 300
 COLUMN = 304
+HEIGHT = 232
 MIN_NOTES = 200  # fewer notes teach nothing that can be measured on pieces held out
 
 
@@ -81,6 +83,8 @@ class TrainingPanel(QWidget):
         self.steps.setSingleStep(50)
         self.steps.setValue(STEPS)
         self.steps.setSuffix(self.tr(" steps"))
+        self.steps.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.steps.setToolTip(self.tr("How long to train: type, or use the arrow keys."))
         self.steps.setAccessibleName(self.tr("Training steps"))
         self.steps.valueChanged.connect(lambda _: self._show())
         self.progress = QProgressBar()
@@ -140,7 +144,10 @@ class TrainingPanel(QWidget):
         row.setSpacing(0)
         row.addWidget(left)
         row.addLayout(self._right, 1)
-        self.setMinimumHeight(224)
+        self.setMinimumHeight(HEIGHT)
+
+    def sizeHint(self) -> QSize:
+        return QSize(COLUMN * 2, HEIGHT)
 
     # What the buttons do
 
@@ -237,6 +244,7 @@ class TrainingPanel(QWidget):
             from app.panels.plots import LossPlots
 
             self.plots = LossPlots(self.history)
+            self.plots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
             self._right.addWidget(self.plots)
 
     def plotted(self, term: str = TOTAL, held_out: bool = False) -> Curve:
