@@ -1,4 +1,4 @@
-"""Jobs that make music: morph and generate. Each is a generator of finished bars; every yield is a cancel point."""
+"""Jobs that make music: morph, reconstruct, interpolate, generate. Each yields finished bars: its cancel points."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from engine.attributes import INDEX, NAMES
 from engine.decoding import Knobs, decode
 from engine.errors import MorphonyError
+from engine.generation import blank_score, draw_latents
+from engine.model.latents import slerp
 from engine.score import Score
-from engine.session import Piece, Session
-from engine.tokens.bars import replace_bars
+from engine.score.cut import cut
+from engine.score.timing import BarGrid
+from engine.session import Piece, Session, conditions_of
+from engine.tokens.bars import BAR_NOTE, from_bars, part_tracks, replace_bars
 
 CHUNK = 4  # bars decoded together: what a drag shows first
 
@@ -92,18 +96,90 @@ def apply(piece: Piece, done: Iterable[BarsDone]) -> Score:
     if not where.any():
         return piece.score
     notes = np.concatenate([p.notes for p in parts])
-    return replace(piece.score, notes=replace_bars(piece.score, piece.grid, notes, where))
+    return replace(piece.score, notes=_ending(piece.grid, replace_bars(piece.score, piece.grid, notes, where)))
+
+
+def _ending(grid: BarGrid, notes: NDArray[np.void]) -> NDArray[np.void]:
+    """No note outlasts the last bar, so the piece keeps its number of bars; a source's notes never do."""
+    notes["duration"] = np.minimum(notes["duration"], np.maximum(grid.starts[-1] - notes["tick"], 0))
+    return notes
 
 
 def _only_tracks(piece: Piece, request: Request, chunk: list[int], notes: NDArray[np.void]) -> NDArray[np.void]:
     """Outside the chosen tracks the source's notes stay."""
     if request.tracks is None:
         return notes
-    from engine.tokens.bars import part_tracks
-
     chosen = np.isin(part_tracks(piece.score), list(request.tracks))
     source = piece.bars[np.isin(piece.bars["bar"], chunk)]
     return np.concatenate([source[~chosen[source["part"]]], notes[chosen[notes["part"]]]])
+
+
+def blind(piece: Piece) -> Piece:
+    """The piece without its notes: what is decoded from it can only come from the latents."""
+    return replace(piece, bars=piece.bars[:0])
+
+
+def reconstruct(session: Session, piece: Piece) -> Iterator[BarsDone]:
+    """Every bar as the latents alone say it, greedily, sliders at rest."""
+    return morph(session, blind(piece), Request(blend=False))
+
+
+def interpolate(
+    session: Session, a: Piece, b: Piece, share: float, seed: int = 0, temperature: float = 0.0
+) -> Generator[BarsDone, None, Score]:
+    """The piece at `share` (0 to 1) of the way from a to b; ends with its score, at 0 and 1 with a's and b's own.
+
+    Latents turn from one to the other level by level, phrase by phrase, bar by bar (slerp). In between the piece has
+    as many bars as the shorter one; meters, tempi, tracks and all that is not modelled are those of the nearer one.
+    """
+    if share in (0, 1):
+        return (b if share else a).score
+    near, n = (a if share < 0.5 else b), min(len(a), len(b))
+    phrases = min(len(a.z_local), len(b.z_local))
+    between = replace(
+        blind(near),
+        z_global=slerp(a.z_global, b.z_global, share),
+        z_local=slerp(a.z_local[:phrases], b.z_local[:phrases], share),
+        z_fine=slerp(a.z_fine[:n], b.z_fine[:n], share),
+        cache={},
+    )
+    done = []
+    for part in morph(session, between, Request(bars=range(n), seed=seed, temperature=temperature, blend=False)):
+        done.append(part)
+        yield part
+    score = apply(near, done)
+    return score if n == len(near) else cut(score, near.grid, range(n))
+
+
+def generate(
+    session: Session,
+    bars: int = 16,
+    meter: tuple[int, int] = (4, 4),
+    offsets: Mapping[str, float] | None = None,
+    seed: int = 0,
+    temperature: float = 0.0,
+    prior_temperature: float = 1.0,
+) -> Generator[BarsDone, None, Score]:
+    """New music for two hands at a piano: latents drawn from the prior, then decoded; ends with the score.
+
+    The same seed gives the same notes. Offsets count from what the latents say with every slider at rest.
+    """
+    score, end = blank_score(bars, meter)
+    grid = BarGrid.of(score, end)
+    conditions = conditions_of(grid, len(score.tracks))
+    z_global, z_local, z_fine = draw_latents(session, conditions, seed, prior_temperature)
+    nothing = np.full((bars, len(NAMES)), np.nan)
+    piece = Piece(
+        score, grid, np.zeros(0, BAR_NOTE), conditions, z_global, z_local, z_fine, nothing, np.full(len(NAMES), np.nan)
+    )
+    done = []
+    for part in morph(session, piece, Request(offsets or {}, seed=seed, temperature=temperature, blend=False)):
+        done.append(part)
+        yield part
+    found = np.concatenate([p.notes for p in done])
+    notes = from_bars(found, score, grid)
+    notes["track"] = found["part"]
+    return replace(score, notes=_ending(grid, notes))
 
 
 def run(job: Generator[BarsDone, None, Score]) -> Score:

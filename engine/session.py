@@ -113,17 +113,7 @@ class Session:
         bars = to_bars(score, grid)
         if not len(bars):
             raise MorphonyError("There are no pitched notes between A0 and C8 here for the model to hear.")
-        clocks = grid.clocks
-        n = len(grid)
-        plays = (np.arange(N_PARTS) < len(part_tracks(score))).astype(np.float32)
-        conditions = Bars(
-            clocks=torch.from_numpy(clocks),
-            beat=torch.from_numpy(beat_clocks(grid.numerators, grid.denominators)),
-            parts=torch.from_numpy(np.tile(plays, (n, 1))),
-            place=torch.arange(n) % PHRASE_BARS,
-            phrase=torch.arange(n) // PHRASE_BARS,
-            piece=torch.zeros(-(-n // PHRASE_BARS), dtype=torch.int64),
-        )
+        clocks, conditions = grid.clocks, conditions_of(grid, len(part_tracks(score)))
         z_global, z_local, z_fine = self._encode(bars, conditions, sample_seed)
         own = measure_bars(bars, clocks)
         return Piece(score, grid, bars, conditions, z_global, z_local, z_fine, own, measure(bars, clocks))
@@ -156,6 +146,20 @@ class Session:
             chosen.to(self.device),
             offsets.to(self.device),
         )
+
+
+def conditions_of(grid: BarGrid, parts: int) -> Bars:
+    """What the decoder knows of one piece's bars besides latents: lengths, beats, how many parts play."""
+    n = len(grid)
+    plays = (np.arange(N_PARTS) < parts).astype(np.float32)
+    return Bars(
+        clocks=torch.from_numpy(grid.clocks),
+        beat=torch.from_numpy(beat_clocks(grid.numerators, grid.denominators)),
+        parts=torch.from_numpy(np.tile(plays, (n, 1))),
+        place=torch.arange(n) % PHRASE_BARS,
+        phrase=torch.arange(n) // PHRASE_BARS,
+        piece=torch.zeros(-(-n // PHRASE_BARS), dtype=torch.int64),
+    )
 
 
 def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:

@@ -62,3 +62,12 @@ def mean_by(x: Tensor, index: Tensor, n: int) -> Tensor:
     total = x.new_zeros(n, x.shape[-1]).index_add(0, index, x)
     count = torch.bincount(index, minlength=n).clamp(min=1)
     return total / count[:, None]
+
+
+def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """(R, Z) rows on the way from a to b along the arc between them (Shoemake 1985); straight where parallel."""
+    length = a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True)
+    angle = torch.acos(((a * b).sum(-1, keepdim=True) / length.clamp(min=1e-9)).clamp(-1, 1))
+    sine = torch.sin(angle)
+    arc = (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / sine.clamp(min=1e-6)
+    return torch.where((sine < 1e-3) | (length < 1e-9), torch.lerp(a, b, share), arc)
