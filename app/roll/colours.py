@@ -49,6 +49,7 @@ def ink_colours(theme: Theme) -> list[list[QColor]]:
     return [[faded("#0b0c10" if dark else "#ffffff", 0.86) for dark in row] for row in on_black > on_white]
 
 
+@lru_cache(maxsize=256)
 def mixed(a: str, b: str, share: float) -> QColor:
     """The colour `share` of the way from a to b."""
     ramp = _from_oklab(_oklab(_rgb(a)) * (1 - share) + _oklab(_rgb(b)) * share)

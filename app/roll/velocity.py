@@ -7,7 +7,7 @@ from PySide6.QtCore import QPointF, QSize, Qt
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
-from app.roll.colours import LEVELS, faded, level_of, note_qcolours
+from app.roll.colours import LEVELS, faded, level_of, mixed, note_qcolours
 from app.roll.gestures.gesture import Pointer
 from app.roll.gestures.paint_velocity import PaintVelocity
 from app.roll.gestures.wheel import Wheel
@@ -92,21 +92,24 @@ class VelocityLane(QWidget):
         if not len(rows):
             return
         x = crisp(view.x_of(index.tick[rows]), ratio)
-        if len(rows) > MANY:  # the loudest of each pixel stands for it
-            order = np.lexsort((index.velocity[rows], x))
-            last = np.r_[np.diff(x[order]) != 0, True]
-            rows, x = rows[order[last]], x[order[last]]
         top = np.asarray(self.y_of(index.velocity[rows]), dtype=np.float64)
+        bars = table(x, top, STEM, HEIGHT - PAD - top)
+        if len(rows) > MANY:  # far out the outline says it all: the loudest of each pixel
+            order = np.lexsort((-top, x))
+            loudest = order[np.diff(x[order], append=np.inf) != 0]
+            fill(painter, bars[loudest], mixed(theme.ground, theme.text_dim, 0.5))
+            return
         chosen = np.isin(rows, roll.selection)
-        dim = 0.35 if len(roll.selection) else 1.0
+        other = np.zeros(len(rows), dtype=bool) if roll.track is None else index.track[rows] != roll.track
+        alpha = np.where(chosen, 1.0, np.where(other, 0.2, 0.35 if len(roll.selection) else 1.0))
         key = (index.track[rows] % len(theme.track_hues)) * LEVELS + level_of(index.velocity[rows])
         colours = note_qcolours(theme)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        bars = table(x, top, STEM, HEIGHT - PAD - top)
         with_knobs = len(rows) <= 600
         for value in np.unique(key):
-            for mine, alpha in ((key == value) & ~chosen, dim), ((key == value) & chosen, 1.0):
-                colour = faded(colours[int(value) // LEVELS][int(value) % LEVELS], alpha)
+            for share in np.unique(alpha[key == value]):
+                mine = (key == value) & (alpha == share)
+                colour = faded(colours[int(value) // LEVELS][int(value) % LEVELS], float(share))
                 fill(painter, bars[mine], colour)
                 for left, y in zip(x[mine].tolist(), top[mine].tolist(), strict=True) if with_knobs else ():
                     painter.drawEllipse(QPointF(left + STEM / 2, y), KNOB, KNOB)

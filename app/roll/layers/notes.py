@@ -38,9 +38,7 @@ def rects_of(view: Coordinates, index: NoteIndex, rows: Rows, ratio: float) -> N
     gap_x = np.where(right - left > 4, 1.0, 0.0)
     gap_y = 1.0 if view.row >= 5 else 0.0
     width = np.maximum(right - left - gap_x, min(2.0, max(1.0, view.row / 3)))
-    return table(
-        left + (x == left) * 0.0, y + (gap_y if view.row >= 8 else 0), width, below - y - gap_y * (1 + (view.row >= 8))
-    )
+    return table(left, y + (gap_y if view.row >= 8 else 0), width, below - y - gap_y * (1 + (view.row >= 8)))
 
 
 def paint(
@@ -62,34 +60,38 @@ def paint(
     alpha = np.ones(len(rows)) if opacity is None else opacity
     rounded = len(rows) <= FEW and view.row >= 6
     colours = note_qcolours(theme)
-    key = (np.round(alpha * 15).astype(np.int64) * len(theme.track_hues) + hue) * LEVELS + level
+    shapes, owner = (rects, np.arange(len(rows))) if rounded else _chopped(rects, alpha)
+    key = ((np.round(alpha * 15).astype(np.int64) * len(theme.track_hues) + hue) * LEVELS + level)[owner]
     order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+    shapes, owner, key = shapes[order], owner[order], key[order]
+    ends = np.flatnonzero(np.diff(key, append=-1)) + 1
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, rounded)
-    for group in np.split(order, starts[1:]):
-        one = group[0]
-        colour = faded(colours[int(hue[one])][int(level[one])], float(alpha[one]))
+    for start, stop in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        one = owner[start]
+        colour = colours[int(hue[one])][int(level[one])]
+        if alpha[one] < 1:
+            colour = faded(colour, float(alpha[one]))
         if rounded:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(colour)
-            for x, y, w, h in rects[group].tolist():
+            for x, y, w, h in shapes[start:stop].tolist():
                 radius = min(3.0, w / 2, h / 2.5)
                 painter.drawRoundedRect(QRectF(x, y, w, h), radius, radius)
         else:
-            fill(painter, rects[group] if colour.alpha() < 255 else _chopped(rects[group]), colour)
-    if rounded:
-        _write_in(painter, view, index, rows, rects, hue, level, theme, alpha)
+            fill(painter, shapes[start:stop], colour)
     chosen = selected[rows]
     if chosen.any():
         _outline(painter, rects[chosen], theme, rounded)
+    if rounded:
+        _write_in(painter, view, index, rows, rects, hue, level, theme, alpha)
 
 
-def _chopped(rects: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rectangles without their corner pixels, as two each: nearly round, at the price of flat ones."""
-    roomy = (rects[:, 2] >= 5) & (rects[:, 3] >= 5)
-    across, down = rects.copy(), rects[roomy]
+def _chopped(rects: NDArray[np.float64], alpha: NDArray[np.float64]) -> tuple[NDArray[np.float64], Rows]:
+    """Opaque rectangles without their corner pixels, as two each: nearly round, cheaply; and whose they are."""
+    roomy = np.flatnonzero((rects[:, 2] >= 5) & (rects[:, 3] >= 5) & (alpha == 1))
+    across, down = rects.copy(), rects[roomy] + np.array([1.0, 0, -2, 0])
     across[roomy] += np.array([0.0, 1, 0, -2])
-    return np.concatenate([across, down + np.array([1.0, 0, -2, 0])])
+    return np.concatenate([across, down]), np.concatenate([np.arange(len(rects)), roomy])
 
 
 def _write_in(
