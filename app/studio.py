@@ -34,6 +34,7 @@ from app.worker import EngineState, EngineThread, Opener, open_engine
 from engine.errors import MorphonyError
 
 DEMO: Final = Path(__file__).resolve().parent.parent / "assets" / "demo"
+FIRST_DEMO: Final = "nocturne.mid"  # a piano piece: every slider has something to move
 LOADING: Final = "The model is loading."
 LOOK_AHEAD_WHILE_LOADING: Final = 2.0  # seconds: importing torch holds every thread for most of one
 START_ENGINE_MS: Final = 150  # after the window has been painted
@@ -143,7 +144,7 @@ class Studio(QObject):
         self.training.use_style.connect(self.use_style)
 
     def _open_first(self, path: Path | None) -> None:
-        demos = sorted(DEMO.glob("*.mid"))
+        demos = [DEMO / FIRST_DEMO] if (DEMO / FIRST_DEMO).exists() else sorted(DEMO.glob("*.mid"))
         if path is not None and path.is_dir():
             QTimer.singleShot(0, lambda: self.offer_training(path))
         elif path is not None:

@@ -65,7 +65,7 @@ DARK: Final = Theme(
     on_accent="#06221d",
     proposal="#f2b84b",
     danger="#ff6b6b",
-    track_hues=("#7aa7ff", "#e8a25c", "#5cc79a", "#d98bc6", "#e6d667", "#6fd0ea", "#b49cf5", "#c9b79c"),
+    track_hues=("#7aa7ff", "#5cc79a", "#d98bc6", "#e8a25c", "#b49cf5", "#6fd0ea", "#c9b79c", "#e6d667"),
 )
 
 LIGHT: Final = Theme(
@@ -86,7 +86,7 @@ LIGHT: Final = Theme(
     on_accent="#ffffff",
     proposal="#b06a00",
     danger="#c62828",
-    track_hues=("#2f62c9", "#b4620e", "#1d7f55", "#a23f8b", "#8a7a00", "#0f7f9e", "#6a4bc4", "#7d6748"),
+    track_hues=("#2f62c9", "#1d7f55", "#a23f8b", "#b4620e", "#6a4bc4", "#0f7f9e", "#7d6748", "#8a7a00"),
 )
 
 
@@ -240,8 +240,11 @@ def style_sheet(theme: Theme) -> str:
     QProgressBar {{ background: {t.field}; border: none; border-radius: 2px; max-height: {half}px; }}
     QProgressBar::chunk {{ background: {t.accent}; border-radius: 2px; }}
     QLineEdit, QSpinBox {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px;
-        padding: 0 {t.grid}px; min-height: {t.grid * 4 - 2}px; }}
-    QSpinBox QLineEdit {{ background: transparent; border: none; padding: 0; min-height: 0; }}
+        min-height: {t.grid * 4 - 2}px; }}
+    QLineEdit {{ padding: 0 {t.grid}px; }}
+    QSpinBox {{ padding-left: {t.grid}px; }}
+    QSpinBox QLineEdit {{ background: transparent; border: none; padding: 0 {t.grid}px; min-height: 0; }}
+    QSpinBox::up-button, QSpinBox::down-button {{ width: 0; height: 0; border: none; }}
     QLineEdit:focus, QSpinBox:focus {{ border-color: {t.accent}; }}
     QLabel[dim="true"] {{ color: {t.text_dim}; }}
     QLabel[small="true"] {{ font-size: {t.font_small}px; }}

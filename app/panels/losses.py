@@ -48,13 +48,13 @@ class LossHistory:
             return None
         return float((y[0] - y[1:].min()) / abs(y[0]))
 
-    def seconds_left(self, total_steps: int) -> float | None:
+    def seconds_left(self) -> float | None:
         """Expected seconds to the end, from the pace of the last steps; None before there is a pace."""
         recent = self.steps[-20:]
         if len(recent) < 2 or recent[-1].n <= recent[0].n:
             return None
         pace = (recent[-1].seconds - recent[0].seconds) / (recent[-1].n - recent[0].n)
-        return max(total_steps - recent[-1].n, 0) * pace
+        return max(recent[-1].steps - recent[-1].n, 0) * pace
 
 
 def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolBut
 from app import theme
 
 NOTICE_MS = 6000
+Message = tuple[str, bool, str, Callable[[], object] | None]  # sentence, problem or notice, button, what it does
 
 
 class StartStrip(QFrame):
@@ -89,7 +90,8 @@ class MessageStrip(QFrame):
         row.addWidget(self._close)
         self._timer = QTimer(self, singleShot=True, interval=NOTICE_MS)
         self._timer.timeout.connect(self._next)
-        self._waiting: list[tuple[str, bool, str, Callable[[], object] | None]] = []
+        self._waiting: list[Message] = []
+        self._shown: Message = ("", False, "", None)
         self._bad = False
         theme.themes.changed.connect(self._dress)
         self.hide()
@@ -103,11 +105,14 @@ class MessageStrip(QFrame):
         self._say(sentence, True, action, then)
 
     def _say(self, sentence: str, bad: bool, action: str, then: Callable[[], object] | None) -> None:
+        message = (sentence, bad, action, then)
         if not self.isHidden() and self._bad:
-            if sentence != self.text.text() and all(sentence != w[0] for w in self._waiting):
-                self._waiting.append((sentence, bad, action, then))
-            return
-        self._bad = bad
+            if bad:
+                if all(sentence != waiting[0] for waiting in (self._shown, *self._waiting)):
+                    self._waiting.append(message)
+                return
+            self._waiting.insert(0, self._shown)  # a notice goes by itself, and the problem is back
+        self._bad, self._shown = bad, message
         self.text.setText(sentence)
         self.text.setToolTip(sentence)
         self.setAccessibleName(sentence)

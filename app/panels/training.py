@@ -83,7 +83,6 @@ class TrainingPanel(QWidget):
         self.steps.setSingleStep(50)
         self.steps.setValue(STEPS)
         self.steps.setSuffix(self.tr(" steps"))
-        self.steps.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.steps.setToolTip(self.tr("How long to train: type, or use the arrow keys."))
         self.steps.setAccessibleName(self.tr("Training steps"))
         self.steps.valueChanged.connect(lambda _: self._show())
@@ -264,17 +263,22 @@ class TrainingPanel(QWidget):
         self.steps.setVisible(self.stage is Stage.REPORT)
         self.progress.setVisible(self.stage in (Stage.SCANNING, Stage.TRAINING))
         training = self.stage is Stage.TRAINING and self.history.steps
-        self.progress.setRange(0, self.steps.value() if training else 0)
+        self.progress.setRange(0, self.history.steps[-1].steps if training else 0)
         self.progress.setValue(self.history.steps[-1].n if training else 0)
         refusal = self._why_not()
         self.main_button.setEnabled(not refusal)
         self.main_button.setToolTip(refusal)
 
     def _why_not(self) -> str:
+        if self.stage is Stage.RESULT and not (self.history.improvement() or 0) > 0:
+            return self.tr("There is no style to use: the loss on held-out music did not fall.")
         if self.stage is not Stage.REPORT:
             return ""
-        if not any(r.ok for r in self.reports):
+        kept = sum(r.ok for r in self.reports)
+        if not kept:
             return self.tr("No file of this folder can be used.")
+        if kept < 2:
+            return self.tr("It takes two pieces at least: one to learn from and one to check on.")
         if sum(r.notes for r in self.reports) < MIN_NOTES:
             return self.tr("There are too few notes here to learn from.")
         return ""
@@ -309,8 +313,8 @@ class TrainingPanel(QWidget):
         if not self.history.steps:
             return self.tr("Starting"), self.tr("Reading the music and loading the model."), self.tr("Cancel"), ""
         step = self.history.steps[-1]
-        lines = [self.tr("Step {0} of {1}").format(step.n, self.steps.value())]
-        left = self.history.seconds_left(self.steps.value())
+        lines = [self.tr("Step {0} of {1}").format(step.n, step.steps)]
+        left = self.history.seconds_left()
         if left is not None:
             lines[0] += self.tr(", {0} left").format(duration(left))
         lines.append(self._losses())
@@ -338,7 +342,7 @@ class TrainingPanel(QWidget):
             _, y = self.history.curve(TOTAL, held_out)
             if len(y):
                 values.append(f"{name} {y[-1]:.4g}")
-        return self.tr("Loss: {0}").format(", ".join(values)) if values else ""
+        return self.tr("Loss per bar: {0}").format(", ".join(values)) if values else ""
 
 
 def duration(seconds: float) -> str:

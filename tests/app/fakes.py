@@ -72,7 +72,9 @@ def specs() -> tuple[SliderSpec, ...]:
         quantiles = mean + sd * NORMAL
         made.append(SliderSpec(spec.name, spec.label, spec.description, "attribute", spec.unit, sd, quantiles, 0.91))
     for i in (1, 2):
-        made.append(SliderSpec(f"colour_{i}", f"Colour {i}", "A direction of the model.", "colour", "notes", 1.0, None, None))
+        made.append(
+            SliderSpec(f"colour_{i}", f"Colour {i}", "A direction of the model.", "colour", "notes", 1.0, None, None)
+        )
     return tuple(made)
 
 

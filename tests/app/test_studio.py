@@ -29,8 +29,9 @@ from tests.app import fakes
 class SilentPort:
     """A port that remembers what it was sent."""
 
-    def __init__(self, status: Status = Status(True, "Silent, for tests.")) -> None:
-        self.status = status
+    status = Status(True, "Silent, for tests.")
+
+    def __init__(self) -> None:
         self.sent: list[Timed] = []
         self.panics = 0
 
@@ -233,7 +234,7 @@ def test_every_port_gets_the_notes_and_their_ends(make: Maker, song: Path, qtbot
     qtbot.waitUntil(lambda: sum(is_note_off(m) for _, m in out.sent) >= 2)
     studio.window["panic"].trigger()
     assert (synth.panics, out.panics) == (1, 1)
-    assert [m for _, m in out.sent if is_note_on(m)][0] == bytes((0x90, 60, 80))
+    assert next(m for _, m in out.sent if is_note_on(m)) == bytes((0x90, 60, 80))
 
 
 def test_loop_and_follow_follow_their_keys(make: Maker, song: Path) -> None:
