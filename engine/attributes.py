@@ -51,6 +51,7 @@ SPECS = (
 )
 NAMES = tuple(spec.name for spec in SPECS)
 INDEX = {name: i for i, name in enumerate(NAMES)}
+EMPTY_IS_ZERO = ("density", "rhythm", "polyphony")  # what silence has none of, rather than no value of
 
 
 def measure_bars(notes: NDArray[np.void], clocks: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -58,9 +59,13 @@ def measure_bars(notes: NDArray[np.void], clocks: NDArray[np.int64]) -> NDArray[
 
     `notes` is BAR_NOTE, `clocks` (N,) the length of each bar in clocks.
     """
-    slots = -(-clocks // CLOCKS_PER_16TH)
-    bar = notes["bar"].astype(np.int64)
-    return _measure(notes, bar, np.zeros(len(clocks), np.int64), slots, clocks / 24)
+    stretch = _each_bar(notes, clocks)
+    return np.stack([stretch.measure(name) for name in NAMES], -1)
+
+
+def measure_one(name: str, notes: NDArray[np.void], clocks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) one attribute of each bar by itself; a column of `measure_bars`."""
+    return _each_bar(notes, clocks).measure(name)
 
 
 def measure(
@@ -73,54 +78,103 @@ def measure(
     starts = np.concatenate([[0], np.cumsum(slots)[:-1]])
     inside = notes[scope[notes["bar"]]]
     quarters = np.array([clocks[scope].sum() / 24])
-    group = np.zeros(len(inside), np.int64)
-    out: NDArray[np.float64] = _measure(inside, group, starts, np.array([slots.sum()]), quarters)[0]
-    return out
+    stretch = _Stretches(inside, np.zeros(len(inside), np.int64), starts, np.array([slots.sum()]), quarters)
+    return np.array([float(stretch.measure(name)[0]) for name in NAMES])
 
 
-def _measure(
-    notes: NDArray[np.void],
-    group: NDArray[np.int64],
-    slot_starts: NDArray[np.int64],  # (N,) first 16th slot of each bar, counted within its group
-    slots: NDArray[np.int64],  # (G,) number of 16th slots
-    quarters: NDArray[np.float64],  # (G,)
-) -> NDArray[np.float64]:
-    """(G, 12). Every attribute is a sum by group, so a corpus is measured in one pass."""
-    n_groups = len(slots)
-    out = np.full((n_groups, len(NAMES)), np.nan)
-    bar, pitch = notes["bar"].astype(np.int64), notes["pitch"].astype(np.float64)
-    velocity, duration = notes["velocity"].astype(np.float64), notes["duration"].astype(np.float64)
+def _each_bar(notes: NDArray[np.void], clocks: NDArray[np.int64]) -> _Stretches:
+    starts = np.zeros(len(clocks), np.int64)
+    return _Stretches(notes, notes["bar"].astype(np.int64), starts, -(-clocks // CLOCKS_PER_16TH), clocks / 24)
 
-    def total(weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        return np.bincount(group, weights, minlength=n_groups).astype(np.float64)
 
-    count = total()
-    some = np.maximum(count, 1)
-    slot = slot_starts[bar] + notes["onset"].astype(np.int64) // CLOCKS_PER_16TH
-    end = slot_starts[bar] + np.ceil((notes["onset"] + np.maximum(duration, 1)) / CLOCKS_PER_16TH)
-    sounding = np.maximum(np.minimum(end, slots[group]) - slot, 0)
-    struck = np.unique(group * (slots.max(initial=0) + 1) + slot)
+class _Stretches:
+    """G stretches of music. Every attribute is a sum over notes by stretch, so a corpus is measured in one pass."""
 
-    out[:, 0] = count / np.maximum(quarters, 1e-9)
-    out[:, 1] = np.bincount(struck // (slots.max(initial=0) + 1), minlength=n_groups) / np.maximum(slots, 1)
-    out[:, 2] = total(((slot - slot_starts[bar]) % 2 == 1).astype(float)) / some
-    out[:, 3] = total(sounding) / np.maximum(slots, 1)
-    mean_pitch, mean_velocity = total(pitch) / some, total(velocity) / some
-    out[:, 4] = mean_pitch
-    high, low = np.full(n_groups, -np.inf), np.full(n_groups, np.inf)
-    np.maximum.at(high, group, pitch)
-    np.minimum.at(low, group, pitch)
-    with np.errstate(invalid="ignore"):
-        out[:, 5] = high - low
-    out[:, 6] = _median(group, duration / 24, n_groups)
-    out[:, 7] = mean_velocity
-    out[:, 8] = np.sqrt(total((velocity - mean_velocity[group]) ** 2) / some)
-    out[:, 9] = _leaps(group, slot_starts[bar] * CLOCKS_PER_16TH + notes["onset"], pitch, n_groups)
-    out[:, 10] = _entropy(_chroma(group, notes["pitch"], n_groups))
-    out[:, 11] = _consonance(group, bar, notes["pitch"], n_groups)
-    out[count == 0, 2] = np.nan
-    out[count == 0, 4:] = np.nan
-    return out
+    def __init__(
+        self,
+        notes: NDArray[np.void],
+        group: NDArray[np.int64],  # (M,) the stretch of each note
+        slot_starts: NDArray[np.int64],  # (N,) first 16th slot of each bar, counted within its stretch
+        slots: NDArray[np.int64],  # (G,) number of 16th slots
+        quarters: NDArray[np.float64],  # (G,)
+    ) -> None:
+        self.notes, self.group, self.slots, self.quarters = notes, group, slots, quarters
+        self.bar_start = slot_starts[notes["bar"]]
+        self.count = self.total()
+
+    def measure(self, name: str) -> NDArray[np.float64]:
+        """(G,) one attribute; NaN for stretches without the notes it needs."""
+        value: NDArray[np.float64] = getattr(self, name)()
+        return value if name in EMPTY_IS_ZERO else np.where(self.count > 0, value, np.nan)
+
+    def total(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """(G,) sum over the notes of each stretch; their number without weights."""
+        return np.bincount(self.group, weights, minlength=len(self.slots)).astype(np.float64)
+
+    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(G,) mean over the notes of each stretch; 0 without notes."""
+        out: NDArray[np.float64] = self.total(values) / np.maximum(self.count, 1)
+        return out
+
+    def field(self, name: str) -> NDArray[np.float64]:
+        """(M,) one field of the notes."""
+        return self.notes[name].astype(np.float64)
+
+    @property
+    def slot(self) -> NDArray[np.int64]:
+        """(M,) 16th slot of each onset within its stretch."""
+        out: NDArray[np.int64] = self.bar_start + self.notes["onset"].astype(np.int64) // CLOCKS_PER_16TH
+        return out
+
+    def density(self) -> NDArray[np.float64]:
+        out: NDArray[np.float64] = self.count / np.maximum(self.quarters, 1e-9)
+        return out
+
+    def rhythm(self) -> NDArray[np.float64]:
+        wide = int(self.slots.max(initial=0)) + 1
+        struck = np.unique(self.group * wide + self.slot)
+        out: NDArray[np.float64] = np.bincount(struck // wide, minlength=len(self.slots)) / np.maximum(self.slots, 1)
+        return out
+
+    def syncopation(self) -> NDArray[np.float64]:
+        return self.mean(((self.slot - self.bar_start) % 2 == 1).astype(np.float64))
+
+    def polyphony(self) -> NDArray[np.float64]:
+        last = np.ceil((self.notes["onset"] + np.maximum(self.field("duration"), 1)) / CLOCKS_PER_16TH)
+        end = np.minimum(self.bar_start + last, self.slots[self.group])
+        out: NDArray[np.float64] = self.total(np.maximum(end - self.slot, 0)) / np.maximum(self.slots, 1)
+        return out
+
+    def register(self) -> NDArray[np.float64]:
+        return self.mean(self.field("pitch"))
+
+    def range(self) -> NDArray[np.float64]:
+        pitch = self.field("pitch")
+        high, low = np.full(len(self.slots), -1e9), np.full(len(self.slots), 1e9)
+        np.maximum.at(high, self.group, pitch)
+        np.minimum.at(low, self.group, pitch)
+        out: NDArray[np.float64] = high - low
+        return out
+
+    def articulation(self) -> NDArray[np.float64]:
+        return _median(self.group, self.field("duration") / 24, len(self.slots))
+
+    def dynamics(self) -> NDArray[np.float64]:
+        return self.mean(self.field("velocity"))
+
+    def dynamic_spread(self) -> NDArray[np.float64]:
+        velocity = self.field("velocity")
+        return np.sqrt(self.mean((velocity - self.mean(velocity)[self.group]) ** 2))
+
+    def leaps(self) -> NDArray[np.float64]:
+        time = self.bar_start * CLOCKS_PER_16TH + self.notes["onset"]
+        return _leaps(self.group, time, self.field("pitch"), len(self.slots))
+
+    def pitch_variety(self) -> NDArray[np.float64]:
+        return _entropy(_chroma(self.group, self.notes["pitch"], len(self.slots)))
+
+    def consonance(self) -> NDArray[np.float64]:
+        return _consonance(self.group, self.notes["bar"].astype(np.int64), self.notes["pitch"], len(self.slots))
 
 
 def _median(group: NDArray[np.int64], values: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine import tilt
-from engine.attributes import INDEX, NAMES, measure_bars
+from engine.attributes import INDEX, NAMES, measure_one
 from engine.model import fields as f
 from engine.model.batch import Offsets
 from engine.model.decoder import OF_ONSETS, Fields
@@ -40,6 +40,7 @@ from engine.tokens.vocab import PITCHES
 
 BLEND_WEIGHT = 3.5  # log-odds towards the source's notes at a slider's first touch
 BLEND_REACH = 0.4  # sigma over which that weight decays to nothing
+FLAT = 1.0  # velocity: a piece with less spread than this is played flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,55 +129,55 @@ class _Chunk:
     def choose(self) -> Rows:
         """The cells that sound: onset sliders choose freely, pitch sliders keep the number of notes of each onset."""
         rest = self._noisy(self._blended(rows_above(self.rest_grid, self.clocks)))
-        at_rest = measure_bars(rest.notes((rest.logit > 0)[None]), self.clocks)
-        current = _only(rest, rest.logit > 0)
+        rest = _only(rest, rest.logit > 0)
+        chosen = rest
         if self.knobs.moved(tilt.ONSET_STAGE):
-            current = self._tilt_onsets(current, at_rest)
+            chosen = self._tilt_onsets(rest)
         if self.knobs.moved(tilt.PITCH_STAGE):
-            current = self._tilt_pitches(current, at_rest)
-        return current
+            chosen = self._tilt_pitches(chosen, rest)
+        return chosen
 
-    def _tilt_onsets(self, rest: Rows, at_rest: Floats) -> Rows:
+    def _tilt_onsets(self, rest: Rows) -> Rows:
         rows = self._noisy(self._blended(rows_above(self.grid, self.clocks)))
-        reference = _is_in(rows, rest)
-        logits = rows.logit
-        names = self.knobs.moved(tilt.ONSET_STAGE)
-        durations = None
-        if "polyphony" in names:
-            durations = f.DURATIONS[self._fields(rows, self.slots, self.offsets).duration.argmax(-1).cpu().numpy()]
-            held = self._durations_of(rest)
-            at_rest = at_rest.copy()
-            measured = measure_bars(rest.notes(np.ones((1, len(rest.bar)), bool), held), self.clocks)
-            at_rest[:, INDEX["polyphony"]] = measured[:, INDEX["polyphony"]]
-        for name in names * (2 if len(names) > 1 else 1):
-            goal = self._target(name, at_rest)
-            logits = tilt.solve(rows, logits, name, goal, reference, lambda x: x > 0, durations)
-        return _only(Rows(rows.bar, rows.onset, rows.pitch, logits, rows.clocks), logits > 0)
+        durations = self._lengths(rows, self.slots, self.offsets) if self.knobs.moved(("polyphony",)) else None
+        logits = self._tilted(rows, rest, rest, tilt.ONSET_STAGE, lambda x: x > 0, durations)
+        return _only(rows.with_logits(logits), logits > 0)
 
-    def _tilt_pitches(self, current: Rows, at_rest: Floats) -> Rows:
+    def _tilt_pitches(self, current: Rows, rest: Rows) -> Rows:
         places, counts = np.unique(np.stack([current.bar, current.onset], -1), axis=0, return_counts=True)
         if not len(places):
             return current
         rows = self._noisy(self._blended(rows_at(self.grid, self.clocks, places)))
-        reference = _is_in(rows, current)
-        logits = rows.logit
-        names = self.knobs.moved(tilt.PITCH_STAGE)
-        for name in names * (2 if len(names) > 1 else 1):
-            goal = self._target(name, at_rest)
-            logits = tilt.solve(rows, logits, name, goal, reference, lambda x: hold_counts(x, counts))
-        return _only(Rows(rows.bar, rows.onset, rows.pitch, logits, rows.clocks), hold_counts(logits[None], counts)[0])
+        logits = self._tilted(rows, rest, current, tilt.PITCH_STAGE, lambda x: hold_counts(x, counts))
+        return _only(rows.with_logits(logits), hold_counts(logits[None], counts)[0])
 
-    def _target(self, name: str, at_rest: Floats) -> Floats:
-        i = INDEX[name]
-        goal: Floats = at_rest[:, i] + self.knobs.offsets[i] * self.session.deviations[i]
-        return goal
+    def _tilted(
+        self,
+        rows: Rows,
+        rest: Rows,
+        current: Rows,
+        stage: tuple[str, ...],
+        select: tilt.Select,
+        durations: Floats | None = None,
+    ) -> Floats:
+        """(M,) logits with every moved slider of a stage solved for; two rounds where sliders meet."""
+        anchor = tilt.Anchor.of(self.piece.bars)
+        reference, logits, names = _is_in(rows, current), rows.logit, self.knobs.moved(stage)
+        for name in names * (2 if len(names) > 1 else 1):
+            held = self._lengths(rest, self.rest_slots, self.none) if name == "polyphony" else None
+            offset, sd = float(self.knobs.offsets[INDEX[name]]), self._sd(name)
+            start = tilt.gauge(rest, np.ones((1, len(rest.bar)), bool), name, offset > 0, anchor, held)[0]
+            logits = tilt.solve(
+                rows, logits, name, offset, start, reference, select, anchor, sd, self.bar_numbers, durations
+            )
+        return logits
 
     def _noisy(self, rows: Rows) -> Rows:
         t = self.knobs.temperature
         if t == 0:
             return rows
         noise = logistic(self.knobs.seed, self.bar_numbers[rows.bar], rows.onset, rows.pitch, ONSET)
-        return Rows(rows.bar, rows.onset, rows.pitch, rows.logit + t * noise, rows.clocks)
+        return rows.with_logits(rows.logit + t * noise)
 
     def _blended(self, rows: Rows) -> Rows:
         """Near rest, pull towards the source's cells; the weight is gone at BLEND_REACH."""
@@ -184,7 +185,7 @@ class _Chunk:
         if weight == 0:
             return rows
         side = np.where(_is_in(rows, self.source_cells()), weight, -weight)
-        return Rows(rows.bar, rows.onset, rows.pitch, rows.logit + side, rows.clocks)
+        return rows.with_logits(rows.logit + side)
 
     def source_notes(self) -> NDArray[np.void]:
         """BAR_NOTE of the source's bars, renumbered 0 to K-1."""
@@ -209,14 +210,16 @@ class _Chunk:
                 slots, torch.from_numpy(rows.bar).to(slots.device), cell, offsets.to(slots.device)
             )
 
-    def _durations_of(self, rows: Rows) -> Floats:
-        out: Floats = f.DURATIONS[self._fields(rows, self.rest_slots, self.none).duration.argmax(-1).cpu().numpy()]
+    def _lengths(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Floats:
+        """(M,) likeliest duration of each row, in clocks."""
+        out: Floats = f.DURATIONS[self._fields(rows, slots, offsets).duration.argmax(-1).cpu().numpy()]
         return out
 
     def describe(self, cells: Rows) -> NDArray[np.void]:
         """BAR_NOTE of the chosen cells; a cell with several parts gives several notes."""
         logits = self._fields(cells, self.slots, self.offsets)
-        rest = self._fields(cells, self.slots, self.none)
+        moved = bool(self.knobs.moved(("articulation", "dynamics", "dynamic_spread")))
+        rest = self._fields(cells, self.slots, self.none) if moved else logits
         duration = self._durations(cells, logits, rest)
         velocity = self._velocities(cells, logits, rest)
         micro = self._classes(logits.micro, cells, MICRO)
@@ -240,33 +243,48 @@ class _Chunk:
         return out
 
     def _durations(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
+        """(J,) clocks."""
         logits = self._classes(told.duration, cells, DURATION)
         if not self.knobs.moved(("articulation",)):
             return np.asarray(f.DURATIONS[logits.argmax(-1)])
-        start = f.DURATIONS[self._classes(rest.duration, cells, DURATION).argmax(-1)]
-        measure = _by_bar(cells, "articulation", "duration")
-        goal = measure(start[None])[0] + self.knobs.offsets[INDEX["articulation"]] * self._sd("articulation")
-        weight = np.broadcast_to(np.log2(f.DURATIONS), logits.shape)
-        return tilt.solve_classes(logits, f.DURATIONS, cells.bar, np.maximum(goal, 1 / 24), measure, weight)
+        scale = np.log2(f.DURATIONS)
+        start = scale[self._classes(rest.duration, cells, DURATION).argmax(-1)]
+        measure = _FieldMeasure(cells, "articulation", "duration", f.DURATIONS)
+        at_rest = measure(np.searchsorted(scale, start)[None])[0]
+        goal = np.maximum(at_rest + self.knobs.offsets[INDEX["articulation"]] * self._sd("articulation"), 1 / 24)
+        return np.asarray(f.DURATIONS[tilt.solve_classes(logits, scale, start, cells.bar, goal, measure)])
 
     def _velocities(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
+        """(J,) 1 to 127."""
         logits = self._classes(told.velocity, cells, VELOCITY)
-        plain = f.VELOCITIES[self._classes(rest.velocity, cells, VELOCITY).argmax(-1)]
-        values = f.VELOCITIES[logits.argmax(-1)]
-        for name in self.knobs.moved(("dynamics", "dynamic_spread")):
-            measure = _by_bar(cells, name, "velocity")
-            goal = measure(plain[None])[0] + self.knobs.offsets[INDEX[name]] * self._sd(name)
-            weight = f.VELOCITIES / 16 * np.ones_like(logits)
-            if name == "dynamic_spread":
-                k = len(self.clocks)
-                count = np.maximum(np.bincount(cells.bar, minlength=k), 1)
-                soft = (_softmax(logits) * f.VELOCITIES).sum(-1)
-                side = soft - (np.bincount(cells.bar, soft, minlength=k) / count)[cells.bar]
-                weight = weight * np.sign(side)[:, None]
-                goal = np.maximum(goal, 0)
-            values = tilt.solve_classes(logits, f.VELOCITIES, cells.bar, goal.clip(0, 127), measure, weight)
-        out: Floats = np.clip(np.round(values), 1, 127)
+        chosen = logits.argmax(-1)
+        plain = self._classes(rest.velocity, cells, VELOCITY).argmax(-1)
+        scale = f.VELOCITIES / 16
+        if self.knobs.moved(("dynamic_spread",)):
+            plain = chosen = tilt.nudge(logits, scale, self._spread(cells, told, scale[plain]))
+        if self.knobs.moved(("dynamics",)):
+            measure = _FieldMeasure(cells, "dynamics", "velocity", f.VELOCITIES)
+            goal = measure(plain[None])[0] + self.knobs.offsets[INDEX["dynamics"]] * self._sd("dynamics")
+            chosen = tilt.solve_classes(logits, scale, scale[plain], cells.bar, goal.clip(1, 127), measure)
+        out: Floats = np.clip(np.round(f.VELOCITIES[chosen]), 1, 127)
         return out
+
+    def _spread(self, cells: Rows, told: Fields, start: Floats) -> Floats:
+        """(J,) where velocities (on the scale of 16) go when their spread about the piece's mean changes.
+
+        A piece that is played flat takes its accents from what the decoder hears in it.
+        """
+        mean, spread = (float(self.piece.attributes[INDEX[n]]) / 16 for n in ("dynamics", "dynamic_spread"))
+        wanted = max(spread + self.knobs.offsets[INDEX["dynamic_spread"]] * self._sd("dynamic_spread") / 16, 0.0)
+        if spread > FLAT / 16:
+            scaled: Floats = mean + (start - mean) * wanted / spread
+            return scaled
+        heard = (_softmax(told.velocity.cpu().numpy().astype(np.float64)) * f.VELOCITIES).sum(-1)
+        count = np.maximum(np.bincount(cells.bar, minlength=len(self.clocks)), 1)
+        accent = heard - (np.bincount(cells.bar, heard, minlength=len(count)) / count)[cells.bar]
+        scatter = np.sqrt(np.bincount(cells.bar, accent**2, minlength=len(count)) / count)[cells.bar]
+        accented: Floats = start + wanted * accent / np.maximum(scatter, 1e-6)
+        return accented
 
     def _sd(self, name: str) -> float:
         return float(self.session.deviations[INDEX[name]])
@@ -313,23 +331,18 @@ def _softmax(x: Floats) -> Floats:
     return out
 
 
-def _by_bar(cells: Rows, name: str, field: str) -> _FieldMeasure:
-    return _FieldMeasure(cells, name, field)
-
-
 class _FieldMeasure:
-    """Measures one attribute per bar on trial values (L, J) of one field."""
+    """Measures one attribute per bar on trial classes (L, J) of one field."""
 
-    def __init__(self, cells: Rows, name: str, field: str) -> None:
-        self.cells, self.name, self.field = cells, name, field
+    def __init__(self, cells: Rows, name: str, field: str, values: Floats) -> None:
+        self.cells, self.name, self.field, self.values = cells, name, field, values
 
-    def __call__(self, values: Floats) -> Floats:
-        notes = self.cells.notes(np.ones(values.shape, bool))
-        notes[self.field] = (
-            values.reshape(-1) if self.field == "duration" else np.round(values.reshape(-1)).clip(1, 127)
-        )
-        measured = measure_bars(notes, np.tile(self.cells.clocks, len(values)))[:, INDEX[self.name]]
-        out: Floats = measured.reshape(len(values), -1)
+    def __call__(self, classes: NDArray[np.int64]) -> Floats:
+        """(L, K)."""
+        notes = self.cells.notes(np.ones(classes.shape, bool))
+        notes[self.field] = self.values[classes.reshape(-1)]
+        measured = measure_one(self.name, notes, np.tile(self.cells.clocks, len(classes)))
+        out: Floats = measured.reshape(len(classes), -1)
         return out
 
 

@@ -41,6 +41,10 @@ class Rows:
         """(M,) one number for each (bar, clock): rows of one onset share it."""
         return self.bar * (int(self.clocks.max(initial=1)) + 1) + self.onset
 
+    def with_logits(self, logits: Floats) -> Rows:
+        """The same cells with other logits (M,)."""
+        return Rows(self.bar, self.onset, self.pitch, logits, self.clocks)
+
     def notes(self, chosen: Bools, durations: Floats | None = None) -> NDArray[np.void]:
         """BAR_NOTE of the chosen rows (L, M); bars of position l are numbered from l * K."""
         position, row = np.nonzero(chosen)

@@ -10,61 +10,121 @@ K bars, M rows, L amounts tried at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.attributes import CLOCKS_PER_16TH, CONSONANCE_MATRIX, INDEX, measure_bars
-from engine.sampling import Bools, Floats, Ints, Rows
+from engine.attributes import CLOCKS_PER_16TH, CONSONANCE_MATRIX, INDEX, measure_one
+from engine.sampling import Bools, Floats, Ints, Rows, uniform
 
 AMOUNTS = np.array([0.0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5.5, 7, 9, 12, 16, 24])
 ONSET_STAGE = ("density", "rhythm", "syncopation", "polyphony")
 PITCH_STAGE = ("register", "range", "leaps", "pitch_variety", "consonance")
+BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
 
 Select = Callable[[Floats], Bools]  # (L, M) logits to (L, M) chosen rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """The piece a bar belongs to, for attributes whose meaning spans bars: range and pitch variety."""
+
+    middle: float  # halfway between the piece's lowest and highest note
+    span: float  # its range in semitones
+    surprise: Floats  # (12,) bits: -log2 of each pitch class's share in the piece
+
+    @classmethod
+    def of(cls, notes: NDArray[np.void]) -> Anchor:
+        """From the piece's BAR_NOTE."""
+        pitch = notes["pitch"].astype(np.int64)
+        share = np.bincount(pitch % 12, minlength=12) / max(len(pitch), 1)
+        low, high = int(pitch.min(initial=108)), int(pitch.max(initial=21))
+        return cls((low + high) / 2, float(max(high - low, 1)), -np.log2((share + 0.02) / 1.24))
 
 
 def solve(
     rows: Rows,
     logits: Floats,
     name: str,
-    target: Floats,
+    offset: float,
+    rest: Floats,
     reference: Bools,
     select: Select,
+    anchor: Anchor,
+    deviation: float,
+    keys: Ints,
     durations: Floats | None = None,
 ) -> Floats:
-    """(M,) logits tilted so that `name`, measured on what `select` chooses, comes nearest `target` (K,).
+    """(M,) logits tilted so that `name`, measured on what `select` chooses, comes nearest its target in every bar.
 
-    `reference` (M,) is the notes at rest, from which directions take harmony and means. Bars whose target is not
-    finite are left alone; of equally near amounts the smallest wins.
+    The target is `rest` (K,), the gauge with sliders at rest, moved by `offset` sigma; what a bar can only reach in
+    whole notes is rounded up or down by noise keyed to the bar's number (`keys`), so that a passage follows the slider
+    even where its bars cannot. `reference` (M,) is the notes at rest, from which directions take harmony and means.
+    Bars without a finite target are left alone; of equally near amounts the smallest wins.
     """
-    direction = DIRECTIONS[name](rows, logits, reference)
-    best = np.zeros(len(target))
+    goal = rest * max(1 + offset * deviation / anchor.span, 0.0) if name == "range" else rest + offset * deviation
+    goal = goal + (uniform(INDEX[name], keys) - 0.5) * _quantum(rows, reference, name)
+    direction = DIRECTIONS[name](rows, logits, reference, anchor)
+    best = np.zeros(len(goal))
     tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
-    step = np.full(len(target), 1.0)
+    tried = tried[(tried * np.sign(offset)) >= -BACKWARD]
+    step = np.ones(len(goal))
     for _ in range(2):
         amounts = tried[:, None] * step + best  # (L, K)
-        chosen = select(logits + amounts[:, rows.bar] * direction)
-        measured = _measured(rows, chosen, name, durations)
-        error = np.abs(measured - target)
+        measured = gauge(rows, select(logits + amounts[:, rows.bar] * direction), name, offset > 0, anchor, durations)
+        error = np.abs(measured - goal)
         error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
-        pick = np.where(np.isfinite(target) & np.isfinite(error.min(0)), error.argmin(0), len(tried) // 2)
-        best = np.take_along_axis(amounts, pick[None], 0)[0]
+        best = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
         step = _gap(np.abs(best)) / 8
         tried = np.arange(-6.0, 7.0)
-    best = np.where(np.isfinite(target), best, 0.0)
+    best = np.where(np.isfinite(goal), best, 0.0)
     tilted: Floats = logits + best[rows.bar] * direction
     return tilted
+
+
+def gauge(
+    rows: Rows, chosen: Bools, name: str, rising: bool, anchor: Anchor, durations: Floats | None = None
+) -> Floats:
+    """(L, K) what a tilt steers by: the attribute of each bar, but for two that must hold over many bars together.
+
+    Range is steered by the reach to either side of the piece's middle, falling pitch variety also by how surprising
+    pitch classes are in the piece: bars that each narrow around places of their own would not narrow the passage.
+    """
+    notes = rows.notes(chosen, durations)
+    n, k = len(chosen) * len(rows.clocks), len(rows.clocks)
+    if name == "range":
+        reach = np.full(n, np.nan)
+        np.fmax.at(reach, notes["bar"], 2 * np.abs(notes["pitch"] - anchor.middle))
+        return reach.reshape(-1, k)
+    measured = measure_one(name, notes, np.tile(rows.clocks, len(chosen)))
+    if name == "pitch_variety" and not rising:
+        count = np.maximum(np.bincount(notes["bar"], minlength=n), 1)
+        surprise = np.bincount(notes["bar"], anchor.surprise[notes["pitch"] % 12], minlength=n) / count
+        measured = (measured + surprise) / 2
+    return measured.reshape(-1, k)
+
+
+def _quantum(rows: Rows, reference: Bools, name: str) -> Floats:
+    """(K,) the step by which one note changes an attribute of a bar; 0 for those that move smoothly."""
+    slots = np.maximum(rows.clocks / CLOCKS_PER_16TH, 1)
+    count = np.maximum(np.bincount(rows.bar[reference], minlength=len(rows.clocks)), 1)
+    steps = {
+        "density": 24 / rows.clocks,
+        "rhythm": 1 / slots,
+        "syncopation": 1 / count,
+        "polyphony": 2 / slots,
+        "leaps": 12 / count,
+        "pitch_variety": 1 / count,
+    }
+    quantum: Floats = steps.get(name, np.zeros(len(rows.clocks)))
+    return quantum
 
 
 def _gap(amount: Floats) -> Floats:
     at = np.clip(np.searchsorted(AMOUNTS, amount), 1, len(AMOUNTS) - 1)
     gap: Floats = AMOUNTS[at] - AMOUNTS[at - 1]
     return gap
-
-
-def _measured(rows: Rows, chosen: Bools, name: str, durations: Floats | None) -> Floats:
-    notes = rows.notes(chosen, durations)
-    return measure_bars(notes, np.tile(rows.clocks, len(chosen)))[:, INDEX[name]].reshape(len(chosen), -1)
 
 
 def _mean_by(values: Floats, index: Ints, n: int) -> Floats:
@@ -102,12 +162,12 @@ def _best_of(index: Ints, values: Floats) -> Bools:
     return best
 
 
-def density(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def density(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """All cells rise together, those of the bar's harmony first."""
     return _harmonic(rows, reference)
 
 
-def rhythm(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def rhythm(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Empty slots raise their likeliest cell; filled slots fall as a whole, the weakest slot first."""
     slot = _slot(rows)
     weight = _harmonic(rows, reference)
@@ -120,13 +180,13 @@ def rhythm(rows: Rows, logits: Floats, reference: Bools) -> Floats:
     return np.where(strength > 0, falling, np.where(best, weight, 0.0))
 
 
-def syncopation(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def syncopation(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Off-beat 16ths rise, the others fall."""
     off = (rows.onset // CLOCKS_PER_16TH) % 2 == 1
     return np.where(off, _harmonic(rows, reference), -0.7)
 
 
-def polyphony(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def polyphony(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Cells at onsets that sound rise, all but the strongest cell of an onset fall."""
     _, index = np.unique(rows.place, return_inverse=True)
     sounding = np.zeros(index.max(initial=0) + 1)
@@ -135,19 +195,19 @@ def polyphony(rows: Rows, logits: Floats, reference: Bools) -> Floats:
     return np.where(sounding[index] > 0, np.where(first & (logits > 0), 0.1, _harmonic(rows, reference)), 0.05)
 
 
-def register(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def register(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Higher pitches rise, an octave by one."""
-    return (rows.pitch - 64) / 12
+    higher: Floats = (rows.pitch - 64) / 12
+    return higher
 
 
-def pitch_range(rows: Rows, logits: Floats, reference: Bools) -> Floats:
-    """The outermost notes move: the farther from the bar's middle, the more."""
-    k = len(rows.clocks)
-    middle = _mean_by(rows.pitch[reference].astype(float), rows.bar[reference], k)
-    return (np.abs(rows.pitch - middle[rows.bar]) / 12) ** 2
+def pitch_range(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
+    """Pitches far from the piece's middle rise: the farther, the more."""
+    farther: Floats = (np.abs(rows.pitch - anchor.middle) / 12) ** 2
+    return farther
 
 
-def leaps(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def leaps(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Tops above the mean of the top line go up, those below go down; or all towards it."""
     k = len(rows.clocks)
     place = rows.place
@@ -164,12 +224,13 @@ def leaps(rows: Rows, logits: Floats, reference: Bools) -> Floats:
     return np.where(rows.pitch > highest[index] - 8, side * away, 0.0)
 
 
-def pitch_variety(rows: Rows, logits: Floats, reference: Bools) -> Floats:
-    """Pitch classes the bar has little of rise, those it is full of fall."""
-    return 0.5 - _chroma(rows, reference)
+def pitch_variety(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
+    """Pitch classes that the bar and the piece have little of rise, those they are full of fall."""
+    rare: Floats = (anchor.surprise - anchor.surprise.mean())[rows.pitch % 12] / 4
+    return rare + 0.5 - _chroma(rows, reference)
 
 
-def consonance(rows: Rows, logits: Floats, reference: Bools) -> Floats:
+def consonance(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Pitch classes that agree with the bar's harmony rise."""
     k = len(rows.clocks)
     counts = np.bincount(rows.bar[reference] * 12 + rows.pitch[reference] % 12, minlength=k * 12).reshape(k, 12)
@@ -178,7 +239,7 @@ def consonance(rows: Rows, logits: Floats, reference: Bools) -> Floats:
     return apart[rows.bar, rows.pitch % 12]
 
 
-DIRECTIONS: dict[str, Callable[[Rows, Floats, Bools], Floats]] = {
+DIRECTIONS: dict[str, Callable[[Rows, Floats, Bools, Anchor], Floats]] = {
     "density": density,
     "rhythm": rhythm,
     "syncopation": syncopation,
@@ -191,30 +252,37 @@ DIRECTIONS: dict[str, Callable[[Rows, Floats, Bools], Floats]] = {
 }
 
 
+FIRMNESS = 30.0  # nats per squared unit (an octave of duration, 16 of velocity) from a note's new place
+
+
+def nudge(logits: Floats, scale: Floats, centre: Floats) -> NDArray[np.int64]:
+    """(..., J) likeliest class when each note is drawn to a place on a scale.
+
+    `logits` (J, C), `scale` (C,) what each class means, `centre` (..., J). An exponential tilt with a concave
+    envelope: as the centre moves the class moves one way only, and never leaps over what lies between two modes.
+    """
+    pull = -FIRMNESS * (scale - centre[..., None]) ** 2
+    chosen: NDArray[np.int64] = (logits + pull).argmax(-1)
+    return chosen
+
+
 def solve_classes(
     logits: Floats,
-    values: Floats,
+    scale: Floats,
+    start: Floats,
     bar: Ints,
-    target: Floats,
-    measure: Callable[[Floats], Floats],
-    weight: Floats,
-) -> Floats:
-    """(M,) values of a note field, their class logits (M, C) tilted along `weight` (M, C) until `measure` meets target.
+    goal: Floats,
+    measure: Callable[[NDArray[np.int64]], Floats],
+) -> NDArray[np.int64]:
+    """(J,) classes of a note field, all notes of a bar drawn the same way along `scale` until the bar meets its goal.
 
-    `values` (C,) is what the classes mean, `measure` takes (L, M) values and gives (L, K). An exponential tilt of
-    a categorical: its argmax moves one way only as the amount grows.
+    `start` (J,) is where the notes stand at rest on the scale, `measure` takes (L, J) classes and gives (L, K).
     """
-    best = np.zeros(len(target))
-    tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
-    step = np.full(len(target), 1.0)
-    for _ in range(2):
-        amounts = tried[:, None] * step + best
-        chosen = values[(logits + amounts[:, bar, None] * weight).argmax(-1)]
-        error = np.abs(measure(chosen) - target)
+    best = np.zeros(len(goal))
+    for tried in (np.linspace(-6, 6, 49), np.linspace(-0.25, 0.25, 11)):
+        amounts = tried[:, None] + best
+        error = np.abs(measure(nudge(logits, scale, start + amounts[:, bar])) - goal)
         error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
         best = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
-        step = _gap(np.abs(best)) / 8
-        tried = np.arange(-6.0, 7.0)
-    best = np.where(np.isfinite(target), best, 0.0)
-    out: Floats = values[(logits + best[bar, None] * weight).argmax(-1)]
-    return out
+    best = np.where(np.isfinite(goal), best, 0.0)
+    return nudge(logits, scale, start + best[bar])
