@@ -213,7 +213,7 @@ def strings() -> Voice:
     zones = []
     for root, keys in spread([38, 48, 57, 66, 76]):
         sample = looped(f"strings {root}", root, 22_050, 0.55, 0.0, ensemble(1.0, 0.0045), peak=0.45)
-        generators = envelope(0.04, 1, 0, 0.3) | {FILTER: cents(6500), REVERB: 250, CHORUS: 100}
+        generators = envelope(0.025, 1, 0, 0.3) | {FILTER: cents(6500), REVERB: 250, CHORUS: 100}
         zones.append(Zone(sample, keys, generators, 2400))
     return Voice("Strings", zones)
 
@@ -224,7 +224,7 @@ def voice() -> Voice:
     zones = []
     for root, keys in spread([45, 52, 59, 66, 73]):
         sample = looped(f"voice {root}", root, 22_050, 0.55, 0.0, ensemble(0.35, 0.006, ah), peak=0.45)
-        zones.append(Zone(sample, keys, envelope(0.045, 1, 0, 0.35) | {REVERB: 300, CHORUS: 80}, 1200))
+        zones.append(Zone(sample, keys, envelope(0.03, 1, 0, 0.35) | {REVERB: 300, CHORUS: 80}, 1200))
     return Voice("Voice", zones)
 
 
@@ -356,9 +356,9 @@ def all_voices() -> list[Voice]:
         strings(),
         voice(),
         blown("Organ", lambda n, f: {1: 1.0, 2: 0.8, 3: 0.4, 4: 0.45, 6: 0.2, 8: 0.25}.get(n, 0.0), 0.01),
-        blown("Flute", lambda n, f: {1: 1.0, 2: 0.25, 3: 0.12, 4: 0.04}.get(n, 0.0), 0.05),
-        blown("Reed", lambda n, f: (1.0 if n % 2 else 0.25) / n**0.9 * np.exp(-f / 4000), 0.04),
-        blown("Brass", lambda n, f: n**-0.6 * np.exp(-(((f - 900) / 1500) ** 2)), 0.035),
+        blown("Flute", lambda n, f: {1: 1.0, 2: 0.25, 3: 0.12, 4: 0.04}.get(n, 0.0), 0.025),
+        blown("Reed", lambda n, f: (1.0 if n % 2 else 0.25) / n**0.9 * np.exp(-f / 4000), 0.02),
+        blown("Brass", lambda n, f: n**-0.6 * np.exp(-(((f - 900) / 1500) ** 2)), 0.02),
         drums(),
     ]
 

@@ -23,6 +23,7 @@ from app.sound.ports import BEND, CONTROL, KEY_PRESSURE, NOTE_OFF, NOTE_ON, PRES
 from engine.errors import MorphonyError
 
 SAMPLE_RATE = 48_000
+GAIN = 0.6  # a loud piano chord of ten notes stays below full scale
 TICKS_PER_SECOND = 10_000  # of the sequencer
 BLOCK_FRAMES = 64  # FluidSynth starts notes at multiples of this
 ANY = -1
@@ -93,6 +94,13 @@ def _bind(fluidsynth: Any) -> None:
     bind("fluid_set_log_function", pointer, number, pointer, pointer)
     for level in range(5):
         fluidsynth.fluid_set_log_function(level, None, None)
+    with contextlib.suppress(OSError, AttributeError):  # ALSA has a log of its own
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_say_nothing())
+
+
+def _say_nothing() -> ctypes.c_void_p:
+    """A C function for libraries that want to print a text: it takes one and does nothing with it."""
+    return ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
 
 
 @cache
@@ -103,9 +111,8 @@ def _jack() -> Any:
         return None
     try:
         jack = ctypes.CDLL(name)
-        silent = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)  # takes a text, does nothing with it
-        jack.jack_set_error_function(silent)
-        jack.jack_set_info_function(silent)
+        jack.jack_set_error_function(_say_nothing())
+        jack.jack_set_info_function(_say_nothing())
         jack.jack_client_open.restype = ctypes.c_void_p
         jack.jack_client_close.argtypes = [ctypes.c_void_p]
     except (OSError, AttributeError):
@@ -128,7 +135,7 @@ def jack_runs() -> bool:
 class Fluid:
     """A synth with one or more fonts, the last one preferred. `open_driver` makes it heard; `render` needs none."""
 
-    def __init__(self, gain: float = 0.5, on_demand: bool = False) -> None:
+    def __init__(self, gain: float = GAIN, on_demand: bool = False) -> None:
         self._lib = library()
         settings = {
             "synth.lock-memory": 0,
@@ -147,7 +154,16 @@ class Fluid:
         self._driver: Any = None
         self.driver_name = ""
         self.font_name = ""
-        self.is_complete = True  # False while a better font for it is still being loaded
+
+    @classmethod
+    def with_fonts(cls, wanted: Sequence[Path], gain: float) -> Fluid:
+        """A synth with our own font and, on top of it, the first of the wanted ones that loads."""
+        fluid = cls(gain, on_demand=not all(map(fonts.is_small, wanted)))
+        own = fluid.load(fonts.OWN)
+        if not any(fluid.load(path) for path in wanted) and not own:
+            fluid.close()
+            raise MorphonyError(f"No sound: there is no sound font, not even our own at {fonts.OWN}.")
+        return fluid
 
     def load(self, font: Path) -> bool:
         """Load a font on top of those there; False when the file is not a sound font."""

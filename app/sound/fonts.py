@@ -36,6 +36,11 @@ def system_font() -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
+def wanted(user: Path | None) -> list[Path]:
+    """Fonts to try before our own, in order: the user's, the system's. What is no sound font is left out."""
+    return [path for path in (user, system_font()) if path and is_sound_font(path)]
+
+
 def is_small(path: Path) -> bool:
     """True where loading takes no time to speak of; compressed fonts (.sf3) always take some."""
     return path.suffix.lower() == ".sf2" and path.stat().st_size <= SMALL_BYTES

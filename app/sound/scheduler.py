@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.sound.ports import NOTE_OFF, NOTE_ON, SYSEX, Timed
+from app.sound.ports import NOTE_OFF, NOTE_ON, SYSEX, Timed, state_key
 from app.sound.timeline import State, Timeline, is_registered, track_state
 from engine.score.score import Score
 
@@ -95,7 +95,7 @@ class Scheduler:
             self._tick *= scale
             for note in self._sounding.values():
                 note.onset, note.end = note.onset * scale, note.end * scale
-        if timeline.events is not self._timeline.events:
+        if timeline.initial is not self._timeline.initial:  # other events or other instruments
             self._chase_from = self._tick
         self._struck = {}
         self._timeline = timeline
@@ -185,8 +185,9 @@ class Scheduler:
             return
         tick, self._chase_from = self._chase_from, None
         wanted = self._timeline.state_at(tick)
+        due_anyway = {state_key(event.data) for event in self._timeline.events_between(tick, tick + 0.5)}
         for key, data in wanted.items():
-            if self._state.get(key) != data:
+            if self._state.get(key) != data and key not in due_anyway:
                 yield tick, data
         self._state |= wanted
         sequence = self._timeline.sequences_at(tick)

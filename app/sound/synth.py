@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.sound import fonts
-from app.sound.fluid import DRIVERS, TICKS_PER_SECOND, Fluid, platform
+from app.sound.fluid import DRIVERS, GAIN, TICKS_PER_SECOND, Fluid, platform
 from app.sound.ports import Status, Timed, is_note_off, is_note_on, now, state_key
 from engine.errors import MorphonyError
 
@@ -64,7 +64,7 @@ class Opened:
 class SynthOut:
     """A Port to the loudspeakers. `font` is the user's choice; a missing or damaged one is replaced and said so."""
 
-    def __init__(self, font: Path | None = None, drivers: Sequence[str] | None = None, gain: float = 0.5) -> None:
+    def __init__(self, font: Path | None = None, drivers: Sequence[str] | None = None, gain: float = GAIN) -> None:
         self._font, self._gain = font, gain
         self._drivers = tuple(DRIVERS[platform()] if drivers is None else drivers)
         self._status = Status(False, "The built-in synth is being opened.")
@@ -76,7 +76,7 @@ class SynthOut:
         self._busy_until = 0.0
         self._tick_seen, self._moved_at, self._retry_at = -1, 0.0, 0.0
         self._answers: queue.SimpleQueue[Opened] = queue.SimpleQueue()
-        self._is_closed = False
+        self._is_closed = self._better_comes = False
         self._thread = threading.Thread(target=self._open, name="morphony-synth", daemon=True)
         self._thread.start()
 
@@ -191,13 +191,14 @@ class SynthOut:
 
     def _open(self) -> None:
         """In the thread: open with fonts that load at once; then, if the wanted one is big, a second synth with it."""
-        wanted = [path for path in (self._font, fonts.system_font()) if path and fonts.is_sound_font(path)]
+        wanted = fonts.wanted(self._font)
         big = next((path for path in wanted[:1] if not fonts.is_small(path)), None)
+        self._better_comes = big is not None
         try:
-            self._drive(self._make([path for path in wanted if fonts.is_small(path)], pending=big is not None))
+            self._drive(Fluid.with_fonts([path for path in wanted if fonts.is_small(path)], self._gain))
+            self._better_comes = False
             if big:
-                better = self._make([big])
-                self._answers.put(Opened(better, None, Status(True, "")))
+                self._answers.put(Opened(Fluid.with_fonts([big], self._gain), None, self._status))
         except MorphonyError as error:
             self._answers.put(Opened(None, None, Status(False, str(error))))
 
@@ -217,19 +218,9 @@ class SynthOut:
             time.sleep(WARM_UP_SECONDS)
         self._answers.put(Opened(fluid, clock, Status(True, self._sentence(fluid))))
 
-    def _make(self, wanted: Sequence[Path], pending: bool = False) -> Fluid:
-        """Make a synth with our own font and, on top of it, the first of the wanted ones that loads."""
-        fluid = Fluid(self._gain, on_demand=not all(map(fonts.is_small, wanted)))
-        own = fluid.load(fonts.OWN)
-        if not any(fluid.load(path) for path in wanted) and not own:
-            fluid.close()
-            raise MorphonyError(f"No sound: there is no sound font, not even our own at {fonts.OWN}.")
-        fluid.is_complete = not pending
-        return fluid
-
     def _sentence(self, fluid: Fluid) -> str:
         plays = f"plays with {fluid.font_name} through {fluid.driver_name}."
-        if self._font and fluid.is_complete and self._font.name != fluid.font_name:
+        if self._font and self._font.name != fluid.font_name and not self._better_comes:
             return f"The sound font {self._font} does not load; FluidSynth {plays}"
         return f"FluidSynth {plays}"
 

@@ -1,0 +1,170 @@
+"""What tests of the app may ask for: a JACK server of their own, a MIDI receiver, a recorder, an ear for onsets."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+HERE = Path(__file__).resolve().parent
+RATE = 48_000
+
+os.environ["JACK_NO_START_SERVER"] = "1"  # no test may start the real one
+os.environ["JACK_DEFAULT_SERVER"] = f"morphony-none-{os.getpid()}"  # nor find it
+
+
+@pytest.fixture(scope="session")
+def _jack_process() -> Iterator[str]:
+    """A JACK server with a dummy sound card and 64-frame periods; its private name."""
+    program = shutil.which("jackd")
+    if program is None:
+        pytest.skip("jack_server: jackd is not installed")
+    name = f"morphony-{os.getpid()}"
+    command = [program, "--no-realtime", "-n", name, "-d", "dummy", "-r", str(RATE), "-p", "64"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not jack_ports(name):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.skip("jack_server: jackd does not start here")
+            time.sleep(0.05)
+        yield name
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def jack_ports(server: str) -> list[str]:
+    """Names of all ports of a JACK server; none when it does not answer."""
+    command = ["jack_lsp", "--server", server]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JACK_DEFAULT_SERVER": server})
+    return [line for line in done.stdout.splitlines() if ":" in line] if done.returncode == 0 else []
+
+
+@pytest.fixture
+def jack_server(_jack_process: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make every JACK client of this test, child processes too, find the private server; its name."""
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", _jack_process)
+    return _jack_process
+
+
+class Receiver:
+    """A process of its own that listens to a MIDI port (or offers one, with `own=True`) and keeps what it hears."""
+
+    def __init__(self, name: str, own: bool = False) -> None:
+        command = [sys.executable, str(HERE / "sound" / "receiver.py"), name, *(["own"] if own else [])]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
+
+    def wait(self, seconds: float = 10) -> Receiver:
+        """Wait until it is connected."""
+        assert self._line(seconds) == "ready"
+        return self
+
+    def report(self) -> list[tuple[float, bytes]]:
+        """(seconds on the port's clock, message) of all messages so far, in order of arrival."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("report\n")
+        self._process.stdin.flush()
+        return [(moment, bytes(message)) for moment, message in json.loads(self._line(10))]
+
+    def wait_for(self, count: int, seconds: float = 10) -> list[tuple[float, bytes]]:
+        """Report as soon as there are `count` messages."""
+        deadline = time.monotonic() + seconds
+        while len(heard := self.report()) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return heard
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
+
+    def _line(self, seconds: float) -> str:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        assert ready, "the MIDI receiver does not answer"
+        return self._process.stdout.readline().strip()
+
+
+@pytest.fixture
+def receiver(jack_server: str) -> Iterator[Callable[..., Receiver]]:
+    """Make receivers: `receiver("Morphony Out")` connects to that port, now or when it appears."""
+    made: list[Receiver] = []
+
+    def make(name: str, own: bool = False) -> Receiver:
+        made.append(Receiver(name, own))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+class Recorder:
+    """Records two JACK audio ports into memory."""
+
+    def __init__(self, server: str, path: Path, ports: tuple[str, str]) -> None:
+        self._path = path
+        deadline = time.monotonic() + 10
+        while not set(ports) <= set(jack_ports(server)):
+            assert time.monotonic() < deadline, f"no JACK ports {ports}"
+            time.sleep(0.05)
+        command = ["jack_rec", "-f", str(path), "-d", "3600", "-b", "16", *ports]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def stop(self) -> NDArray[np.float32]:
+        """(frames,) what was heard, both sides together, full scale 1, at 48 kHz."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+        data = self._path.read_bytes()
+        start = data.index(b"data") + 8  # the length after it is not written when the program is interrupted
+        stereo = np.frombuffer(data[start : start + (len(data) - start) // 4 * 4], "<i2").reshape(-1, 2)
+        return (stereo.mean(1) / 32768).astype(np.float32)
+
+
+@pytest.fixture
+def record(jack_server: str, tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
+    """A function that starts recording the synth; the recorder it returns gives the sound when stopped."""
+    if shutil.which("jack_rec") is None:
+        pytest.skip("record: jack_rec is not installed")
+    made: list[Recorder] = []
+
+    def make(left: str = "Morphony:left", right: str = "Morphony:right") -> Recorder:
+        made.append(Recorder(jack_server, tmp_path / f"recorded-{len(made)}.wav", (left, right)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each._process.poll() is None:
+            each._process.kill()
+        each._process.wait()
+
+
+@pytest.fixture(scope="session")
+def onsets() -> ModuleType:
+    """The module that hears when notes begin: `onsets.errors(sound, rate, seconds, pitches)`."""
+    spec = importlib.util.spec_from_file_location("onsets", HERE / "sound" / "onsets.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
