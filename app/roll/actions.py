@@ -155,14 +155,15 @@ def next_track(roll: RollState, by: int = 1) -> None:
 
 def loop_selection(roll: RollState) -> None:
     """Loop the marked bars, else the bars of the selected notes; a loop that is already so ends."""
-    wanted = None
-    if roll.bars is not None:
-        wanted = (int(roll.grid.starts[roll.bars.start]), int(roll.grid.starts[roll.bars.stop]))
-    elif len(roll.selection):
-        first = int(roll.grid.bar_of(roll.index.tick[roll.selection].min()))
-        last = int(roll.grid.bar_of(max(roll.index.end[roll.selection].max() - 1, 0)))
-        wanted = (int(roll.grid.starts[first]), int(roll.grid.starts[last + 1]))
+    bars = roll.bars if roll.bars is not None else _bars_of_selection(roll)
+    wanted = None if bars is None else (int(roll.grid.starts[bars.start]), int(roll.grid.starts[bars.stop]))
     roll.request_loop(None if wanted == roll.loop else wanted)
+
+
+def mark_bars(roll: RollState) -> None:
+    """Mark the bars of the selected notes; with nothing selected, or once more, let the bars go."""
+    bars = _bars_of_selection(roll)
+    roll.select_bars(None if bars == roll.bars else bars)
 
 
 def zoom(roll: RollState, factor: float) -> None:
@@ -179,6 +180,19 @@ def zoom_rows(roll: RollState, factor: float) -> None:
 def page(roll: RollState, direction: int) -> None:
     """Scroll by most of a page."""
     roll.look(roll.view.scrolled(direction * roll.view.width * 0.8))
+
+
+def scroll_rows(roll: RollState, direction: int) -> None:
+    """Scroll by half a page up (-1) or down (1)."""
+    roll.look(roll.view.scrolled(0, direction * roll.view.height / 2))
+
+
+def _bars_of_selection(roll: RollState) -> range | None:
+    if not len(roll.selection):
+        return None
+    ends = (roll.index.tick[roll.selection].min(), max(roll.index.end[roll.selection].max() - 1, 0))
+    first, last = (int(bar) for bar in roll.grid.bar_of(ends))
+    return range(first, max(first, last) + 1)
 
 
 def _first_tick(roll: RollState) -> float:

@@ -6,6 +6,7 @@ x grows with time, y downwards from pitch 127. Nothing here knows about widgets 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Coordinates:
     height: float = 480.0
     extent: float = 0.0  # the tick up to which there is something to see
 
-    def x_of(self, tick):  # type: ignore[no-untyped-def]
+    def x_of(self, tick: Any) -> Any:
         """X of a tick, or of an array of them."""
         return (tick - self.left) * self.px_per_tick
 
@@ -35,7 +36,7 @@ class Coordinates:
         """The tick at x, with its fraction."""
         return self.left + x / self.px_per_tick
 
-    def y_of(self, pitch):  # type: ignore[no-untyped-def]
+    def y_of(self, pitch: Any) -> Any:
         """Upper edge of a pitch's row, or of an array of them."""
         return (PITCHES - 1 - pitch) * self.row - self.top
 

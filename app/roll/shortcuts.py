@@ -81,6 +81,7 @@ SHORTCUTS: Final = (
     ),
     Shortcut("scale", ("K",), "Tint the rows of the scale", "Tools", partial(actions.toggle, option="show_scale")),
     Shortcut("track", ("T",), "Edit the next track only", "Tools", actions.next_track),
+    Shortcut("mark_bars", ("M",), "Mark the bars of the selection", "Select", actions.mark_bars),
     Shortcut("loop", ("L",), "Loop the selection", "Play", actions.loop_selection),
     Shortcut("follow", ("F",), "Follow the playhead", "Play", partial(actions.toggle, option="follow")),
     Shortcut("zoom_in", ("Ctrl++", "Ctrl+="), "Zoom in", "View", partial(actions.zoom, factor=1.25)),
@@ -92,6 +93,8 @@ SHORTCUTS: Final = (
         "rows_lower", ("Ctrl+Shift+-", "Ctrl+_"), "Lower rows", "View", partial(actions.zoom_rows, factor=1 / 1.2)
     ),
     Shortcut("zoom_fit", ("Ctrl+0",), "Show the whole piece", "View", RollState.zoom_to_fit),
+    Shortcut("rows_up", ("Ctrl+PgUp",), "Scroll up", "View", partial(actions.scroll_rows, direction=-1)),
+    Shortcut("rows_down", ("Ctrl+PgDown",), "Scroll down", "View", partial(actions.scroll_rows, direction=1)),
     Shortcut("page_left", ("PgUp",), "A page to the left", "View", partial(actions.page, direction=-1)),
     Shortcut("page_right", ("PgDown",), "A page to the right", "View", partial(actions.page, direction=1)),
 )

@@ -74,7 +74,7 @@ def test_changed_is_told_once_for_each_change(document: Document, song: Score, q
     document.change(two, "a", "key")
     document.change(two, "nothing")
     document.undo_stack.undo()
-    assert [s for s in heard] == [one, two, song]
+    assert heard == [one, two, song]
 
 
 def test_a_change_after_undo_forgets_the_future(document: Document, song: Score) -> None:

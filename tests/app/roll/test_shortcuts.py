@@ -8,6 +8,7 @@ from PySide6.QtGui import QKeySequence
 from pytestqt.qtbot import QtBot
 
 from app.roll.shortcuts import SHORTCUTS
+from engine.score import edit
 from engine.score.score import Score
 
 Key = Qt.Key
@@ -167,6 +168,24 @@ def test_loop_the_bars_of_the_selection_and_again_to_end_it(hand, qtbot: QtBot) 
     assert heard == [(0, 384), None]
 
 
+def test_mark_the_bars_of_the_selection_and_let_them_go(hand, qtbot: QtBot) -> None:
+    heard: list[object] = []
+    hand.view.bars_selected.connect(heard.append)
+    hand.view.select([0])
+    hand.view.state.edit(edit.move(hand.document.score, [0], 400), "Move notes")
+    hand.key(Key.Key_M)
+    hand.key(Key.Key_M)
+    assert heard == [range(1, 2), None]
+
+
+def test_scroll_up_and_down(hand) -> None:
+    top = hand.view.state.view.top
+    hand.key(Key.Key_PageDown, CTRL)
+    assert hand.view.state.view.top > top
+    hand.key(Key.Key_PageUp, CTRL)
+    assert hand.view.state.view.top == pytest.approx(top)
+
+
 def test_zoom_and_pages(hand) -> None:
     state = hand.view.state
     scale, row = state.view.px_per_tick, state.view.row
@@ -185,8 +204,6 @@ def test_zoom_and_pages(hand) -> None:
 
 
 def test_esc_takes_a_proposal_away_before_the_selection(hand, song: Score) -> None:
-    from engine.score import edit
-
     hand.view.select([0])
     hand.document.preview(edit.transpose(song, [1], 4).score)
     hand.key(Key.Key_Escape)
