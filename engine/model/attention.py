@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.errors import MorphonyError
+
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 REGISTRY: dict[str, Attention] = {}
 
@@ -25,6 +27,13 @@ def register(name: str) -> Callable[[Attention], Attention]:
     return add
 
 
+def named(name: str) -> Attention:
+    """The attention of that name. Raises MorphonyError when nobody registered one."""
+    if name not in REGISTRY:
+        raise MorphonyError(f"There is no attention called {name!r}; choose one of {sorted(REGISTRY)}.")
+    return REGISTRY[name]
+
+
 @register("full")
 def full(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Every position attends to every position the mask (B, 1, 1, S), True to attend, allows."""
@@ -36,7 +45,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, attention: str, condition: int | None = None) -> None:
         super().__init__()
-        self.heads, self.attend = heads, REGISTRY[attention]
+        self.heads, self.attend = heads, named(attention)
         self.norm1 = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)

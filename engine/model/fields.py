@@ -22,7 +22,9 @@ DURATIONS: NDArray[np.float64] = np.concatenate(
 ).astype(np.float64)  # clocks: exact to a quarter, then ever coarser
 _DURATION_EDGES = np.sqrt(DURATIONS[1:] * DURATIONS[:-1])
 VELOCITY_BINS = len(FAMILIES["VELOCITY_CHANGE"].values)
-VELOCITIES: NDArray[np.float64] = (np.arange(VELOCITY_BINS) * VELOCITY_STEP + (VELOCITY_STEP - 1) / 2).astype(np.float64)
+VELOCITIES: NDArray[np.float64] = (np.arange(VELOCITY_BINS) * VELOCITY_STEP + (VELOCITY_STEP - 1) / 2).astype(
+    np.float64
+)
 MICRO = np.linspace(-0.5, 0.5, 17)  # clocks
 
 
