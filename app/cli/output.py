@@ -71,28 +71,30 @@ def plain(value: Any) -> Any:
 
 
 def _lines(data: Any, depth: int) -> list[str]:
-    """Indented lines; a list of numbers or words stays on one line."""
+    """Indented lines; a list of words, or a dictionary of words inside a list, stays on one line."""
     indent = "  " * depth
     lines: list[str] = []
-    items = data.items() if isinstance(data, dict) else [("-", v) for v in data]
-    for key, value in items:
+    for key, value in data.items() if isinstance(data, dict) else [("-", v) for v in data]:
         mark = key if key == "-" else f"{key}:"
-        nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value))
-        if nested and value:
-            lines += [f"{indent}{mark}", *_lines(value, depth + 1)]
-        else:
+        if _is_flat(value) or (key == "-" and all(map(_is_flat, value.values() if isinstance(value, dict) else value))):
             lines.append(f"{indent}{mark} {_word(value)}")
+        else:
+            lines += [f"{indent}{mark}", *_lines(value, depth + 1)]
     return lines
 
 
+def _is_flat(value: Any) -> bool:
+    return not value or not isinstance(value, dict | list) or (isinstance(value, list) and all(map(_is_flat, value)))
+
+
 def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_word(v)}" for key, v in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(_word, value)) or "none"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, bool):  # before it equals a number: 0 is not "no"
-        return "yes" if value else "no"
-    return "none" if value is None or isinstance(value, dict) else str(value)
+    if isinstance(value, bool) or value is None:
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def os_sentence(error: OSError) -> str:

@@ -64,17 +64,18 @@ def test_json_is_the_last_line_of_stdout_and_holds_plain_values(command: Install
 
 
 def test_a_person_gets_lines_instead(command: Install, capsys) -> None:
-    command(lambda args: {"notes": 3, "tracks": [{"name": "a"}, {"name": "b"}], "pitches": [60, 64], "drums": False})
+    tracks = [{"name": "a", "notes": 1}, {"name": "b", "notes": 0}]
+    command(lambda args: {"notes": 3, "mean": 1 / 3, "tracks": tracks, "pitches": [60, 64], "drums": False, "key": {}})
     _, out, _ = outcome(capsys, "try", "x")
     assert out.splitlines() == [
         "notes: 3",
+        "mean: 0.3333",
         "tracks:",
-        "  -",
-        "    name: a",
-        "  -",
-        "    name: b",
+        "  - name a, notes 1",
+        "  - name b, notes 0",
         "pitches: 60, 64",
         "drums: no",
+        "key: none",
     ]
 
 
