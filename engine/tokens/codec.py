@@ -41,27 +41,26 @@ def to_clocks(ticks: NDArray[np.int64], ticks_per_quarter: int, halves_up: bool 
 def quantise(score: Score) -> NDArray[np.void]:
     """The modelled notes as the tokens say them: NOTE in clocks, `track` holding the part, velocities as they were.
 
-    Onset and duration are each the nearest clock (a duration half-way becomes the shorter, but not zero). Where that
-    would make a note end before an earlier one of its pitch and part, which first-on first-off cannot say, it ends
-    together with that one.
+    Releases go to the notes of their part and pitch first-on first-off. Onset and duration are each the nearest clock
+    (a duration half-way becomes the shorter, but not zero); where that would make a note end before an earlier one of
+    its pitch and part, it ends together with that one.
     """
     notes = score.notes[is_modelled(score)]
+    part = np.searchsorted(part_tracks(score), notes["track"])
+    line = part << 7 | notes["pitch"]
+    order = np.argsort(line, kind="stable")  # line by line, each in order of time
+    onset = notes["tick"][order]
+    end = onset + notes["duration"][order]
+    rise = np.cumsum(np.diff(line[order], prepend=0) != 0) * (2 * int(end.max(initial=0)) + 2)  # parts line from line
+    exact = np.sort(end + rise, kind="stable") - rise - onset
+    start = to_clocks(onset, score.ticks_per_quarter)
+    duration = to_clocks(exact, score.ticks_per_quarter, halves_up=False)
+    duration[(duration == 0) & (exact * 2 * CLOCKS_PER_QUARTER >= score.ticks_per_quarter)] = 1
+    rise = rise * CLOCKS_PER_QUARTER  # clocks may be finer than ticks
     out = np.empty(len(notes), NOTE)
-    out["tick"] = to_clocks(notes["tick"], score.ticks_per_quarter)
-    out["duration"] = to_clocks(notes["duration"], score.ticks_per_quarter, halves_up=False)
-    out["duration"][
-        (out["duration"] == 0) & (notes["duration"] * 2 * CLOCKS_PER_QUARTER >= score.ticks_per_quarter)
-    ] = 1
-    out["pitch"], out["velocity"] = notes["pitch"], notes["velocity"]
-    out["track"] = np.searchsorted(part_tracks(score), notes["track"])
-    line = out["track"].astype(np.int64) << 7 | out["pitch"]
-    order = np.argsort(line, kind="stable")
-    ends = (out["tick"] + out["duration"])[order]
-    reach = int(ends.max(initial=0)) + 1
-    group = np.cumsum(np.concatenate([[0], np.diff(line[order]) != 0])[: len(order)])
-    ends = np.maximum.accumulate(ends + group * reach) - group * reach
-    out["duration"][order] = ends - out["tick"][order]
-    return out[np.argsort(out["tick"] << 11 | line, kind="stable")]
+    out["tick"], out["duration"] = start, np.maximum.accumulate(start + duration + rise) - rise - start
+    out["pitch"], out["velocity"], out["track"] = notes["pitch"][order], notes["velocity"][order], part[order]
+    return out[np.argsort(start << 11 | line[order], kind="stable")]
 
 
 def encode(score: Score) -> Tokens:
