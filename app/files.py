@@ -61,14 +61,26 @@ class Files(QObject):
 
     def open(self, path: Path) -> None:
         """Open a MIDI file or a project; on failure the present song stays."""
+        self.settings.set("folder", str(path.parent))
         self.background.run(lambda: load(path), lambda opened: self._opened(path, opened), self.problem.emit)
+
+    def recover(self, path: Path) -> None:
+        """Open a copy that a crash left behind, as a song not yet saved; the copy goes when it is saved again."""
+
+        def opened(found: Project) -> None:
+            self._opened(path, found)
+            self.name, self.project_path, self.document.path = self.tr("Recovered"), None, None
+            self.document.undo_stack.resetClean()
+            path.unlink(missing_ok=True)
+            self.song_opened.emit()
+
+        self.background.run(lambda: load(path), opened, self.problem.emit)
 
     def open_now(self, path: Path) -> None:
         """The same, waiting for it: for the first song, before there is a window to wait for."""
         self._opened(path, load(path))
 
     def _opened(self, path: Path, opened: Project) -> None:
-        self.settings.set("folder", str(path.parent))
         is_project = path.suffix.lower() == project.SUFFIX
         self.name, self.project_path = path.stem, path if is_project else None
         self.document.load(opened.score, path if is_project else None)

@@ -85,6 +85,7 @@ class Playback(QObject):
         playing = state == "playing"
         self.roll.set_playing(playing)
         self.window.transport.show_playing(playing)
+        self.window.start_strip.show_playing(playing)
         if playing:
             self._timer.start()
         else:

@@ -43,7 +43,7 @@ class Project:
     model: str = ""  # hash of the weights in use
 
 
-def write(project: Project, path: Path) -> None:
+def write(project: Project, path: Path, backup: bool = True) -> None:
     """Replace `path` by the project, or leave it as it was and say why. The last version stays as `path`.bak."""
     data = to_bytes(project)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -51,7 +51,8 @@ def write(project: Project, path: Path) -> None:
         _write_synced(temporary, data)
         if temporary.read_bytes() != data or not _same(from_bytes(data, path.name), project):
             raise MorphonyError(f"{path.name} was not saved: what was written does not read back as it should.")
-        _keep_backup(path)
+        if backup:
+            _keep_backup(path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:

@@ -16,6 +16,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from app import theme
+from app.autosave import Autosave, default_folder
 from app.document import Document
 from app.files import Files
 from app.lights import EngineLight, SoundLights
@@ -50,6 +51,7 @@ class Studio(QObject):
         opener: Opener = open_engine,
         synth: Callable[[], Any] | None = None,
         midi: Callable[[str], Any] | None = None,
+        recovery: Path | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings or Settings()
@@ -79,6 +81,7 @@ class Studio(QObject):
             (QTimer(self, singleShot=True, interval=0), lambda: self.sound.open(self._synth, self._midi)),
             (QTimer(self, singleShot=True, interval=START_ENGINE_MS), self.load_starter),
         )
+        self.autosave = Autosave(self.document, self.snapshot, recovery or default_folder(), self)
         self._put_together()
         self._wire()
         self._open_first(path)
@@ -161,6 +164,10 @@ class Studio(QObject):
     def show(self) -> None:
         """Open the window; then the ports and the engine, so that nothing holds it up."""
         self.window.show()
+        self.autosave.start()
+        if (left := self.autosave.left_behind()) is not None:
+            words = self.tr("Morphony did not end as it should; your last changes are kept.")
+            self.window.messages.problem(words, self.tr("Bring them back"), lambda: self.files.recover(left))
         for timer, do in self._starters:
             timer.timeout.connect(do)
             timer.start()
@@ -190,6 +197,7 @@ class Studio(QObject):
         self.engine.stop()
         self.trainer.stop()
         self.files.background.wait()
+        self.autosave.stop()
         self.document.undo_stack.blockSignals(True)  # it tells of its own end
         self.settings.set_bytes("geometry", self.window.saveGeometry())
         self.settings.set_bytes("state", self.window.saveState())

@@ -51,7 +51,7 @@ def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], thr
     from trainer.personalise import personalise
 
     model = Path(job["model"]) if job["model"] else None
-    steps = personalise(model, Path(job["folder"]), Path(job["out"]), **job["options"])
+    steps: Any = personalise(model, Path(job["folder"]), Path(job["out"]), **job["options"])
     for step in steps:
         connection.send(("step", (step.n, step.steps, step.seconds, step.train, step.held_out, step.message)))
         if cancel.is_set():

@@ -57,6 +57,14 @@ class StartStrip(QFrame):
         self._dress()
         return button
 
+    def show_playing(self, playing: bool) -> None:
+        """The first action pauses while music plays."""
+        button, _, primary = self._icons[0]
+        self._icons[0] = (button, "pause" if playing else "play", primary)
+        button.setText(f"\N{EN SPACE}{self.tr('Pause') if playing else self.tr('Play')}")
+        button.setAccessibleName(button.text().strip())
+        self._dress()
+
     def _dress(self) -> None:
         tokens = theme.current()
         for button, icon, primary in self._icons:

@@ -68,6 +68,7 @@ def make(tmp_path: Path, qtbot: QtBot) -> Iterator[Maker]:
 
     def studio(path: Path | None = None, ready: bool = True, **parts: object) -> Studio:
         parts = {"opener": fakes.open_engine, "synth": SilentPort, "midi": lambda name: SilentPort()} | parts
+        parts.setdefault("recovery", tmp_path / "recovery")
         studio = Studio(path, Settings(tmp_path / "settings.ini"), **parts)  # type: ignore[arg-type]
         made.append(studio)
         studio.show()
@@ -328,6 +329,37 @@ def test_closing_asks_and_cancel_keeps_the_window(
     assert not studio.window.close()
     assert studio.window.isVisible()
     assert studio.window.close()
+
+
+def test_after_a_crash_the_last_changes_are_offered(make: Maker, song: Path, tmp_path: Path, qtbot: QtBot) -> None:
+    studio = make(song)
+    drag(studio, "register", 1.0)
+    qtbot.waitUntil(lambda: studio.document.is_dirty)
+    studio.autosave.keep()
+    qtbot.waitUntil(studio.autosave.path.exists)
+    assert make(song, recovery=tmp_path / "recovery").autosave.left_behind() is None  # its owner lives
+    crashed = tmp_path / "crashed" / "1-a.morphony"
+    crashed.parent.mkdir()
+    crashed.write_bytes(studio.autosave.path.read_bytes())
+    again = make(song, recovery=tmp_path / "crashed")
+    assert again.window.messages.text.text().startswith("Morphony did not end as it should")
+    again.window.messages._act.click()
+    qtbot.waitUntil(lambda: again.files.name == "Recovered")
+    assert (again.document.score.notes == studio.document.score.notes).all()
+    assert again.document.is_dirty
+    assert list(again.morph_state.offsets) == ["register"]
+    assert not crashed.exists()
+
+
+def test_a_saved_song_leaves_no_copy_behind(make: Maker, song: Path, tmp_path: Path, qtbot: QtBot) -> None:
+    studio = make(song)
+    drag(studio, "register", 1.0)
+    qtbot.waitUntil(lambda: studio.document.is_dirty)
+    studio.autosave.keep()
+    qtbot.waitUntil(studio.autosave.path.exists)
+    studio.files._save(tmp_path / "kept.morphony")
+    qtbot.waitUntil(lambda: not studio.document.is_dirty)
+    assert not studio.autosave.path.exists()
 
 
 # ---------------------------------------------------------------- when something is missing
