@@ -320,7 +320,7 @@ def _only(rows: Rows, chosen: Bools) -> Rows:
 
 def _is_in(rows: Rows, others: Rows) -> Bools:
     def key(r: Rows) -> Ints:
-        return (r.bar * 4096 + r.onset) * 128 + r.pitch
+        return r.bar << 32 | r.onset << 8 | r.pitch
 
     return np.isin(key(rows), key(others))
 

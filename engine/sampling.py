@@ -76,8 +76,13 @@ def hold_counts(logits: Floats, counts: Ints) -> Bools:
     ranked = np.sort(grid, axis=-1)
     at = np.clip(N_PITCHES - counts, 0, N_PITCHES - 1)
     cutoff = np.take_along_axis(ranked, np.broadcast_to(at[None, :, None], (len(grid), len(at), 1)), -1)
-    chosen: Bools = (grid >= cutoff).reshape(logits.shape)
-    return chosen
+    chosen: Bools = grid >= cutoff
+    tied = chosen.sum(-1) != counts
+    if tied.any():  # equal logits at the cutoff: the lower pitches win
+        order = np.argsort(-grid[tied], axis=-1, kind="stable")
+        rank = np.argsort(order, axis=-1, kind="stable")
+        chosen[tied] = rank < np.broadcast_to(counts, tied.shape)[tied][:, None]
+    return chosen.reshape(logits.shape)
 
 
 def uniform(seed: int, *key: NDArray[np.integer] | int) -> Floats:

@@ -39,7 +39,7 @@ def test_a_new_attention_is_one_registered_function(mean_attention: str) -> None
 
 
 def test_an_attention_nobody_registered_is_refused_by_name() -> None:
-    with pytest.raises(MorphonyError, match="'ful'.*'full'"):
+    with pytest.raises(MorphonyError, match=r"'ful'.*'full'"):
         MusicTransformerVAEGAN(replace(small.MODEL, attention="ful"))
 
 
