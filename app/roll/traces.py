@@ -14,6 +14,7 @@ from app.roll.index import NoteIndex, fingerprints
 from engine.score.score import Score, make_notes
 
 LONG_AGO = -1e9
+LONGEST_GLOW = 10.0  # seconds after which no theme lets anything glow
 NO_NOTES = make_notes()
 
 
@@ -45,7 +46,8 @@ class Traces:
         """The song is now `score`; `before` is the song before the last change. What a hand did needs no glow."""
         prints, now = fingerprints(score.notes), time.monotonic()
         born = np.full(len(prints), LONG_AGO if by_hand else now)
-        if len(self._prints) and len(prints):  # a note that was there keeps its identity
+        nothing_glows = by_hand and now - self.latest > LONGEST_GLOW
+        if len(self._prints) and len(prints) and not nothing_glows:  # a note that was there keeps its identity
             order = np.argsort(self._prints)
             place = np.minimum(np.searchsorted(self._prints[order], prints), len(order) - 1)
             kept = self._prints[order[place]] == prints
