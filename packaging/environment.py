@@ -54,19 +54,17 @@ def candidates() -> Iterator[tuple[str, ...]]:
     yield (sys.executable,)
     if os.name == "nt":
         yield from (("py", f"-{major}.{minor}") for major, minor in VERSIONS)
+    names = [f"python{major}.{minor}" for major, minor in VERSIONS]
     folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"]
-    for major, minor in VERSIONS:
-        name = f"python{major}.{minor}"
+    for name in [*names, "python3", "python"]:
         for folder in dict.fromkeys(filter(None, folders)):
             if os.access(os.path.join(folder, name), os.X_OK):
                 yield (os.path.join(folder, name),)
-        for place in (f".pyenv/versions/{major}.{minor}*/bin", f".local/share/uv/python/cpython-{major}.{minor}*/bin"):
+    for name in names:  # what pyenv and uv keep, if not on PATH
+        version = name[len("python") :]
+        for place in (f".pyenv/versions/{version}*/bin", f".local/share/uv/python/cpython-{version}*/bin"):
             for found in sorted(glob.glob(str(Path.home() / place / name)), reverse=True):
                 yield (found,)
-    for name in ("python3", "python"):
-        first = shutil.which(name)
-        if first:
-            yield (first,)
 
 
 def probe(command: tuple[str, ...]) -> Optional[Python]:

@@ -16,11 +16,19 @@ def test_a_shim_that_does_not_answer_is_passed_over(program, packaging, bare: Pa
     assert packaging.environment.find_python().command == (str(good),)
 
 
-def test_3_12_goes_before_3_11_and_others_are_passed_over(program, packaging, bare: Path) -> None:
+def test_3_12_goes_before_3_11_and_others_are_passed_over(packaging, bare: Path, program) -> None:
     program(bare / "bin", "python3", "echo 3 13 1 True")
     program(bare / "bin", "python3.11", "echo 3 11 1 True")
-    best = program(bare / "home/.local/share/uv/python/cpython-3.12.7-linux/bin", "python3.12", "echo 3 12 1 True")
+    best = program(bare / "bin", "python3.12", "echo 3 12 1 True")
     assert packaging.environment.find_python().command == (str(best),)
+
+
+@pytest.mark.parametrize("place", [".pyenv/versions/3.12.1/bin", ".local/share/uv/python/cpython-3.12.7-linux/bin"])
+def test_what_installers_keep_off_path_is_found_last(packaging, bare: Path, program, place: str) -> None:
+    hidden = program(bare / "home" / place, "python3.12", "echo 3 12 1 True")
+    assert packaging.environment.find_python().command == (str(hidden),)
+    own = program(bare / "bin", "python3", "echo 3 11 1 True")
+    assert packaging.environment.find_python().command == (str(own),)
 
 
 def test_probe_reads_a_real_interpreter(packaging) -> None:
