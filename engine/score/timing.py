@@ -51,7 +51,7 @@ class TempoMap:
 
 def _stretches(score: Score, end_tick: int | None) -> list[tuple[int, int, int, float, int]]:
     """(start tick, numerator, denominator, bar length in ticks, number of bars) for each run of one meter."""
-    end = max(score.end_tick if end_tick is None else end_tick, 1)
+    end = max(_end_of_bars(score) if end_tick is None else end_tick, 1)
     by_tick = {0: (4, 4)} | {
         max(m.tick, 0): (m.numerator, m.denominator) for m in sorted(score.meters, key=lambda m: m.tick)
     }
@@ -61,8 +61,17 @@ def _stretches(score: Score, end_tick: int | None) -> list[tuple[int, int, int, 
         numerator, denominator = by_tick[here]
         length = max(score.ticks_per_quarter * 4 * numerator / denominator, 1.0)
         count = max(int(np.ceil((following - here) / length - 1e-9)), 1)
+        if count > 1 and round((count - 1) * length) >= following - here:
+            count -= 1  # what is left is less than a tick
         out.append((here, numerator, denominator, length, count))
     return out
+
+
+def _end_of_bars(score: Score) -> int:
+    """Where bars may end: with the last note, but after its onset, and after the bar line that it announces."""
+    half_clock = score.ticks_per_quarter / CLOCKS_PER_QUARTER / 2
+    last = int(score.notes["tick"][-1] + half_clock) + 1 if len(score.notes) else 0
+    return max(score.end_tick, last)
 
 
 def count_bars(score: Score) -> int:
@@ -81,7 +90,7 @@ class BarGrid:
 
     @classmethod
     def of(cls, score: Score, end_tick: int | None = None) -> BarGrid:
-        """Lay bars from tick 0 until `end_tick` (default: the end of the last note); at least one bar."""
+        """Lay bars from tick 0 until `end_tick` (default: enough for every note); at least one bar."""
         stretches = _stretches(score, end_tick)
         if sum(count for *_, count in stretches) > MAX_BARS:
             raise MorphonyError(f"The piece has more than {MAX_BARS:,} bars, which is the limit.")

@@ -40,11 +40,17 @@ def is_modelled(score: Score) -> NDArray[np.bool_]:
     return in_range & np.isin(score.notes["track"], part_tracks(score))
 
 
+def _bar_of(ticks: NDArray[np.int64], grid: BarGrid) -> NDArray[np.int64]:
+    """The bar whose clocks a tick is nearest to: half a clock before a bar line already belongs to the next bar."""
+    half_clock = grid.ticks_per_quarter / CLOCKS_PER_QUARTER / 2
+    return grid.bar_of(np.floor(ticks + half_clock + 1e-9).astype(np.int64))
+
+
 def to_bars(score: Score, grid: BarGrid) -> NDArray[np.void]:
     """Modelled notes as BAR_NOTE, sorted by (bar, onset, pitch, part)."""
     notes = score.notes[is_modelled(score)]
     per_clock = score.ticks_per_quarter / CLOCKS_PER_QUARTER
-    bar = grid.bar_of(np.ceil(notes["tick"] + per_clock / 2 - 1e-9).astype(np.int64))
+    bar = _bar_of(notes["tick"], grid)
     exact = (notes["tick"] - grid.starts[bar]) / per_clock
     onset = np.floor(exact + 0.5)
     onset = np.clip(onset, 0, grid.clocks[bar] - 1)
@@ -74,7 +80,5 @@ def replace_bars(score: Score, grid: BarGrid, bars: NDArray[np.void], where: NDA
 
     Everything the model does not speak for, and every other bar, is returned untouched.
     """
-    per_clock = score.ticks_per_quarter / CLOCKS_PER_QUARTER
-    bar = grid.bar_of(np.ceil(score.notes["tick"] + per_clock / 2 - 1e-9).astype(np.int64))
-    keep = ~(is_modelled(score) & where[bar])
+    keep = ~(is_modelled(score) & where[_bar_of(score.notes["tick"], grid)])
     return np.concatenate([score.notes[keep], from_bars(bars[where[bars["bar"]]], score, grid)])
