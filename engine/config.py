@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -20,8 +22,19 @@ from engine.errors import MorphonyError
 
 MAX_YAML_BYTES = 64 * 1024
 MAX_YAML_DEPTH = 12
+PHRASE_BARS = 4  # bars that share a local latent
 
 T = TypeVar("T")
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 1  # a value in a sentence is short, whatever the file nests
+
+
+def _limit(config: object, low: float, high: float, *names: str) -> None:
+    """Raises MorphonyError for a field outside its limits (both allowed)."""
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value <= high:
+            raise MorphonyError(f"{name} must be from {low:g} to {high:g}, not {value}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,12 @@ class ModelConfig:
     prior_layers: int = 3
     threshold: float = 0.4  # a cell becomes a note above this probability
 
+    def __post_init__(self) -> None:
+        widths = ("hidden_dim", "slot_dim", "bar_dim", "note_dim", "latent_dim", "local_dim", "global_dim", "prior_dim")
+        _limit(self, 1, 8192, *widths)
+        _limit(self, 1, 64, "heads", "decoder_layers", "encoder_layers", "prior_layers")
+        _limit(self, 0.01, 0.99, "threshold")
+
     def heads_for(self, width: int) -> int:
         """The configured number of heads, or the next smaller one that divides `width`."""
         return next(h for h in range(self.heads, 0, -1) if width % h == 0)
@@ -57,6 +76,10 @@ class LossConfig:
     off: tuple[str, ...] = ()  # terms switched off
     kl_warmup: float = 0.2  # share of the run over which the KL weights (betas) rise from 0
     free_bits: float = 0.25  # nats a dimension, for the two upper levels
+
+    def __post_init__(self) -> None:
+        _limit(self, 0, 1, "kl_warmup")
+        _limit(self, 0, 100, "free_bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +102,16 @@ class TrainConfig:
     checkpoint_every: int = 1000
     patience: int = 8  # evaluations without a better held-out loss before the run stops
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        _limit(self, 1, 10**9, "steps", "slots_per_step", "evaluate_every", "checkpoint_every", "patience")
+        _limit(self, 0, 10**9, "seed", "lr_warmup")
+        _limit(self, 1, 256, "threads")
+        _limit(self, 0, 24, "transpose")
+        _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs")
+        _limit(self, PHRASE_BARS, 1024, "window_bars")
+        if self.window_bars % PHRASE_BARS:
+            raise MorphonyError(f"window_bars must be a multiple of {PHRASE_BARS}: windows are whole phrases.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +143,19 @@ def parse(text: str, name: str = "configuration") -> Config:
     if deepest > MAX_YAML_DEPTH:
         raise MorphonyError(f"{name} is nested more than {MAX_YAML_DEPTH} levels deep.")
     try:
-        data = yaml.safe_load(text)
+        data = _Loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise MorphonyError(f"{name} is not valid YAML: {str(error).splitlines()[0]}.") from error
     return build(Config, data or {}, name)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which only true and false are booleans, as in YAML 1.2: `off` is a key of ours."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML declares it on instances
+        first: [(tag, pattern) for tag, pattern in kinds if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def build(cls: type[T], data: object, name: str) -> T:
@@ -127,9 +169,12 @@ def build(cls: type[T], data: object, name: str) -> T:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise MorphonyError(f"{name} has an unknown key {str(key)!r}{hint}")
+            raise MorphonyError(f"{name} has an unknown key {_BRIEF.repr(key)}{hint}")
         values[key] = _convert(hints[key], value, f"{name}: {key}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except MorphonyError as error:
+        raise MorphonyError(f"{name}: {error}") from None
 
 
 def _convert(kind: Any, value: object, name: str) -> object:
@@ -137,15 +182,17 @@ def _convert(kind: Any, value: object, name: str) -> object:
         return build(kind, value, name)  # type: ignore[arg-type]  # is_dataclass has no narrowing to a type
     origin = typing.get_origin(kind)
     if origin is tuple and isinstance(value, list):
-        return tuple(value)
+        return tuple(_convert(typing.get_args(kind)[0], v, name) for v in value)
     if origin in (dict, Mapping, typing.get_origin(Mapping[str, float])) and isinstance(value, Mapping):
         return types.MappingProxyType({str(k): _convert(float, v, f"{name}.{k}") for k, v in value.items()})
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise MorphonyError(f"{name} must be a finite number, not {value}.")
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     wanted = getattr(kind, "__name__", str(kind))
-    raise MorphonyError(f"{name} must be of type {wanted}, not {value!r}.")
+    raise MorphonyError(f"{name} must be of type {wanted}, not {_BRIEF.repr(value)}.")
 
 
 def to_plain(config: object) -> dict[str, Any]:

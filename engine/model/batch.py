@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.attributes import NAMES
+from engine.config import PHRASE_BARS as PHRASE_BARS
 from engine.model import fields as f
 from engine.tokens.vocab import PITCHES
-
-PHRASE_BARS = 4
 
 
 @dataclass(frozen=True, slots=True)
