@@ -58,11 +58,14 @@ def check_limits(score: Score, name: str) -> None:
     """Raise MorphonyError for a score no part of the program should have to hold."""
     if len(score.notes) > MAX_NOTES:
         raise MorphonyError(f"{name} holds more than {MAX_NOTES:,} notes, which is the limit.")
-    hours = float(TempoMap.of(score).to_seconds(score.end_tick)) / 3600
+    quarters = score.end_tick / score.ticks_per_quarter
+    at_most = quarters * max(t.microseconds for t in score.tempi) / 3.6e9
+    hours = at_most if at_most <= MAX_HOURS else float(TempoMap.of(score).to_seconds(score.end_tick)) / 3600
     if hours > MAX_HOURS:
         span = f"{hours / 8766:,.0f} years" if hours > 8766 else f"{hours:,.0f} hours"
         raise MorphonyError(f"{name} lasts {span}; music longer than {MAX_HOURS} hours is not opened.")
-    if count_bars(score) > MAX_BARS:
+    shortest = min(m.numerator / m.denominator for m in score.meters)  # of a whole note
+    if quarters / 4 / shortest + len(score.meters) > MAX_BARS and count_bars(score) > MAX_BARS:
         raise MorphonyError(f"{name} has more than {MAX_BARS:,} bars, which is the limit.")
 
 
