@@ -316,8 +316,8 @@ def groove() -> Score:
             for i, name in enumerate(VOICINGS[chord].split()):
                 play(bar, step, length * 0.85, pitch_of(name), 58 + 2 * i + (6 if step == 0 else 0), 1, 2 * i)
         following = pitch_of(ROOTS[chords[(bar + 1) % 32].split("-")[0]])
-        for step, length, pitch, velocity in bass_line(both, following, bar):
-            play(bar, step, length, pitch, velocity, 2, -2)
+        for step, held, pitch, velocity in bass_line(both, following, bar):
+            play(bar, step, held, pitch, velocity, 2, -2)
         for step, pitch, velocity, lean in drum_bar(bar):
             play(bar, step, 0.5, pitch, velocity, 3, lean)
     tracks = (

@@ -186,7 +186,7 @@ class Environment:
         self._write(self.unfinished, "")
         try:
             self._install_torch()
-            say("Installing the other packages (a new environment: about 250 MB to download, twice that on disk).")
+            say("Installing the other packages (in a new environment: about 180 MB to download, 600 MB on disk).")
             target = str(self.root) + ("[test]" if tests else "")
             self._pip("-c", str(self.root / "packaging" / "constraints.txt"), "-e", target)
         except SetupError:
