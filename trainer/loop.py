@@ -31,7 +31,7 @@ EMA_EVERY = 8
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of training (n counts from 1) showed. Losses in nats per 4/4 bar."""
+    """What one step of training (n counts from 1) showed: "loss" in nats per note, terms in nats per 4/4 bar."""
 
     n: int
     steps: int
@@ -85,8 +85,8 @@ class Run:
             group["lr"] = learning_rate(self.step, t.steps, t.lr, t.lr_warmup)
         batch = on_device(windows.draw(self.rng), self.fabric.device)
         warmup = kl_warmup(self.step, t.steps, self.config.loss.kl_warmup)
-        loss, terms, _ = self.objective(batch, warmup, self.noise)
-        self.fabric.backward(loss)
+        objective, values, _ = self.objective(batch, warmup, self.noise)
+        self.fabric.backward(objective)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, t.clip)
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -95,8 +95,8 @@ class Run:
         if self.step % EMA_EVERY == 0:
             keep = min(t.ema, (self.step + 1) / (self.step + 10)) ** EMA_EVERY
             torch._foreach_lerp_(self.average, [p.detach() for p in self.trained], 1 - keep)
-        losses = {"loss": float(loss.detach())} | {n: float(v) for n, v in terms.items()}
-        return losses | {"gradient": float(norm)}
+        losses = {name: float(value) for name, value in values.items()}
+        return losses | {"objective": float(objective.detach()), "gradient": float(norm)}
 
     def averaged(self) -> _Swapped:
         """A context in which the model has its averaged weights."""
@@ -113,8 +113,8 @@ class Run:
             for name, plain in batches:
                 batch = on_device(plain, self.fabric.device)
                 noise = torch.Generator(device=self.fabric.device).manual_seed(0)
-                loss, terms, _ = self.objective(batch, 1.0, noise)
-                for key, value in [("loss", loss), *terms.items()]:
+                objective, terms, _ = self.objective(batch, 1.0, noise)
+                for key, value in [("objective", objective), *terms.items()]:
                     sums.setdefault(key, []).append(float(value))
                 weights.append(float(batch.bars.clocks.sum()))
                 onsets = self.objective(batch, 1.0, None, True)[2]

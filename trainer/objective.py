@@ -24,14 +24,14 @@ class Objective(nn.Module):
     def forward(
         self, batch: Batch, warmup: float, generator: torch.Generator | None = None, mean: bool = False
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """The loss (nats per 4/4 bar, weighted), every term unweighted, and the onset logits."""
+        """The weighted objective (nats per 4/4 bar), "loss" and every term unweighted, and the onset logits."""
         posterior = self.model.encode(batch.source, batch.bars, generator, mean)
         slots = self.model.slots(posterior.z_global, posterior.z_local, posterior.z_fine, batch.bars, batch.offsets)
         fields = self.model.decoder.fields(slots, batch.target.bar, batch.target.cell, batch.offsets)
         onsets = self.model.decoder.onsets(slots)
         decoded = Decoded(batch.target, batch.bars, onsets, fields, posterior, warmup, self.config)
-        loss, terms = total(decoded)
-        return loss, terms, onsets
+        objective, values = total(decoded)
+        return objective, values, onsets
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

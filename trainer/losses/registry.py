@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.config import LossConfig
 from engine.model.batch import Bars, Notes
 from engine.model.decoder import Fields
-from engine.model.latents import Posterior
+from engine.model.latents import Posterior, kl_to_standard
 from engine.tokens.vocab import FAMILIES
 
 NOTES, TIMING, DYNAMICS = 3.0, 2.0, 1.5  # perceptual weights of the specification, relative to NOTES below
@@ -71,10 +71,16 @@ def weight_of(term: Term, config: LossConfig, warmup: float = 1.0) -> float:
 
 
 def total(decoded: Decoded) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted loss per 4/4 bar, and every term's own value in nats per 4/4 bar."""
+    """What the optimiser lowers: the weighted sum per 4/4 bar; and every term's own value in nats per 4/4 bar.
+
+    Beside the terms stands "loss", what runs are compared by: the negative ELBO per note, free of every weight.
+    """
     bars = decoded.bars.clocks.sum() / 96
     used = [t for t in REGISTRY.values() if weight_of(t, decoded.config) > 0]
     values = {t.name: t.function(decoded) / bars for t in used}
     weighted = [weight_of(t, decoded.config, decoded.warmup) * values[t.name] for t in used]
-    loss = torch.stack(weighted).sum()
-    return loss, {n: v.detach() for n, v in values.items()}
+    likelihood = sum((values[t.name].detach() * bars for t in used if t.group == "reconstruction"), bars.new_zeros(()))
+    q = decoded.posterior
+    latents = sum(kl_to_standard(level).detach().sum() for level in (q.q_global, q.q_local, q.q_fine))
+    loss = (likelihood + latents) / max(len(decoded.target.bar), 1)
+    return torch.stack(weighted).sum(), {"loss": loss} | {n: v.detach() for n, v in values.items()}

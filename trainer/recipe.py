@@ -1,0 +1,103 @@
+"""A whole model from a folder of music: split, train, then colours, prior and what the sliders do, as one generator.
+
+Knows the order of things only; every stage is its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from engine.attributes import NAMES
+from engine.checkpoint import Checkpoint
+from engine.config import Config
+from engine.errors import MorphonyError
+from engine.model.vaegan import MusicTransformerVAEGAN
+from engine.session import Session
+from trainer import finish
+from trainer.batches import Windows, deviations
+from trainer.corpus import Corpus
+from trainer.evaluate import evaluate
+from trainer.loop import Step, train
+
+HELD_OUT = 0.05  # share of the pieces the losses are measured on where no held-out music is named
+PRIOR_STEPS = 4000
+RHO_PIECES = 4  # of every corpus, on which the finished model's sliders are measured
+
+
+@dataclass(frozen=True, slots=True)
+class Music:
+    """Where the music is; without `valid` every twentieth piece is held out."""
+
+    folder: Path
+    where: str = ""
+    valid: Path | None = None
+    valid_where: str = ""
+    cache: Path | None = None
+
+
+def make(
+    config: Config, music: Music, out: Path, *, resume: bool = False, accelerator: str = "auto", finished: bool = False
+) -> Iterator[Step]:
+    """Train below `out`; with `finished` go on until `out/model` is a folder the studio opens.
+
+    Raises MorphonyError when nothing can be used, or when `out` holds a run that is not to be resumed.
+    """
+    if (out / "steps.jsonl").exists() and not resume:
+        raise MorphonyError(f"{out} holds a run already; resume it or choose another folder.")
+    windows, valid = split(config, music)
+    spread = windows.deviations.tolist()
+    facts = {"name": out.name, "deviations": spread, "quantiles": finish.quantiles(windows.corpus)}
+    yield from train(config, windows, valid, out, facts, resume=resume, accelerator=accelerator)
+    if finished:
+        yield from _finish(music, windows, valid, out)
+
+
+def split(config: Config, music: Music) -> tuple[Windows, Windows]:
+    """Windows to learn from and windows to measure on, of different pieces."""
+    cache = music.cache or Path(platformdirs.user_cache_dir("Morphony", appauthor=False))
+    corpus = Corpus.build(music.folder, cache, music.where)
+    sigma = deviations(corpus)
+    if music.valid is not None:
+        held = Corpus.build(music.valid, cache, music.valid_where)
+        return Windows(corpus, config.train, sigma), Windows(held, _plain(config).train, sigma)
+    if len(corpus.pieces) < 2:
+        raise MorphonyError(f"Training needs at least two different pieces; {music.folder.name} has one.")
+    order = np.random.default_rng(config.train.seed).permutation(len(corpus.pieces))
+    count = max(round(len(corpus.pieces) * HELD_OUT), 1)
+    learned, kept = ({int(i) for i in part} for part in (order[count:], order[:count]))
+    return Windows(corpus, config.train, sigma, learned), Windows(corpus, _plain(config).train, sigma, kept)
+
+
+def _plain(config: Config) -> Config:
+    """Held-out music counts as it comes: the shares of corpora are about learning."""
+    return replace(config, train=replace(config.train, corpus_weights={}))
+
+
+def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterator[Step]:
+    """Colours and prior on the best weights, then each slider's rho on held-out pieces."""
+    best = Checkpoint(out / "best")
+    model = MusicTransformerVAEGAN(best.config.model)
+    model.load_state_dict(best.tensors())
+    model.eval()
+    directions = finish.colours(model, windows)
+    for step in finish.train_prior(model, windows, valid, PRIOR_STEPS, best.config.train.seed):
+        held = None if step.held_out is None else {"prior": step.held_out["loss"]}
+        yield replace(step, train={"prior": step.train["loss"]}, held_out=held)
+    facts: dict[str, Any] = best.facts
+    finish.ship(model, best.config, facts, directions, out / "model")
+    if music.valid is not None:
+        job = evaluate(Session.open(out / "model"), music.valid, music.valid_where, ("sliders",), RHO_PIECES)
+        while True:
+            try:
+                next(job)
+            except StopIteration as end:
+                figures = end.value["figures"]["all"]
+                break
+        facts |= {"rho": {name: round(figures[f"rho.{name}"], 3) for name in NAMES}}
+        finish.ship(model, best.config, facts, directions, out / "model")
