@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,33 +29,54 @@ from engine.tokens import vocab
 
 FORMAT = 1
 MAX_BYTES = 2 << 30
+REQUIRED = ("model.safetensors", "config.yaml", "facts.json")
 
 
 def save(
     folder: Path, weights: Mapping[str, Tensor], config: Config, facts: Mapping[str, Any], **more: Mapping[str, Tensor]
 ) -> None:
-    """Write a checkpoint beside `folder` and move it into place; `more` are further tensor files by name."""
-    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    fresh.mkdir(parents=True)
-    files = {"model.safetensors": save_bytes({k: v.detach().cpu().contiguous() for k, v in weights.items()})}
-    for name, tensors in more.items():
-        files[f"{name}.safetensors"] = save_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    """Write a checkpoint beside `folder` and move it into place; `more` are further tensor files by name.
+
+    Raises MorphonyError when it cannot be written; what was there before then still is.
+    """
+    files = {"model.safetensors": _tensor_bytes(weights)}
+    files |= {f"{name}.safetensors": _tensor_bytes(tensors) for name, tensors in more.items()}
     files["config.yaml"] = yaml.safe_dump(configuration.to_plain(config), sort_keys=False).encode()
     files["facts.json"] = json.dumps(dict(facts), indent=1).encode()
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {"format": FORMAT, "vocabulary": vocab.VERSION, "sha256": sums}
-    for name, data in [*files.items(), ("manifest.json", json.dumps(manifest, indent=1).encode())]:
-        with (fresh / name).open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.old.{uuid.uuid4().hex[:8]}")
-        folder.rename(old)
+    files["manifest.json"] = json.dumps(manifest, indent=1).encode()  # last: without it the folder is no checkpoint
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        fresh.mkdir(parents=True)
+        for name, data in files.items():
+            with (fresh / name).open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+        _replace(folder, fresh)
+    except OSError as error:
+        raise MorphonyError(f"{folder.name} could not be saved: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return save_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    if not folder.exists():
         fresh.rename(folder)
-        shutil.rmtree(old)
-    else:
+        return
+    old = folder.with_name(f"{fresh.name}.old")
+    folder.rename(old)
+    try:
         fresh.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 class Checkpoint:
@@ -64,18 +86,21 @@ class Checkpoint:
         self.folder = folder
         try:
             manifest = json.loads(self._bytes("manifest.json"))
-            sums = dict(manifest["sha256"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            sums = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MorphonyError(f"{folder.name} is not a model: its manifest cannot be read.") from error
         if manifest.get("format") != FORMAT or manifest.get("vocabulary") != vocab.VERSION:
             raise MorphonyError(f"{folder.name} was written by another version of Morphony.")
+        missing = [name for name in REQUIRED if name not in sums]
+        if missing:
+            raise MorphonyError(f"{folder.name} is damaged: its manifest does not name {missing[0]}.")
         self._files: dict[str, bytes] = {}
         for name, digest in sums.items():
             try:
                 if Path(name).name != name:
                     raise OSError(name)
                 self._files[name] = self._bytes(name)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a name with a NUL
                 raise MorphonyError(f"{folder.name} is damaged: {name} cannot be read.") from error
             if hashlib.sha256(self._files[name]).hexdigest() != digest:
                 raise MorphonyError(f"{folder.name} is damaged: {name} does not match its manifest.")
@@ -83,19 +108,26 @@ class Checkpoint:
 
     def _bytes(self, name: str) -> bytes:
         path = self.folder / name
-        if path.stat().st_size > MAX_BYTES:
-            raise OSError(f"{name} is too large")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+            raise OSError(f"{name} is not a regular file of at most {MAX_BYTES} bytes")
         return path.read_bytes()
 
     @property
     def config(self) -> Config:
         """The configuration it was trained with."""
-        return configuration.parse(self._files["config.yaml"].decode(), f"{self.folder.name}/config.yaml")
+        text = self._files["config.yaml"].decode(errors="replace")
+        return configuration.parse(text, f"{self.folder.name}/config.yaml")
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is known of the model besides weights: steps, attribute units, sliders."""
-        out: dict[str, Any] = json.loads(self._files["facts.json"])
+        try:
+            out = json.loads(self._files["facts.json"])
+        except (ValueError, RecursionError) as error:
+            raise MorphonyError(f"{self.folder.name} is damaged: facts.json cannot be read.") from error
+        if not isinstance(out, dict):
+            raise MorphonyError(f"{self.folder.name} is damaged: facts.json holds no facts.")
         return out
 
     def tensors(self, name: str = "model", device: str = "cpu") -> dict[str, Tensor]:
@@ -112,7 +144,9 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     passed: list[str] = []
     for place in sorted(folder.glob("step-*"), reverse=True):
         try:
-            return Checkpoint(place), passed
+            saved = Checkpoint(place)
         except MorphonyError as error:
-            passed.append(f"{error} The one before is used.")
+            passed.append(str(error))
+        else:
+            return saved, [f"{sentence} The one before is used." for sentence in passed]
     return None, passed

@@ -80,7 +80,7 @@ class Session:
         self.config: Config = saved.config
         self.hash = saved.hash
         facts = saved.facts
-        self.deviations: NDArray[np.float64] = np.array(facts["deviations"])
+        self.deviations = _deviations(saved)
         self.colours = saved.tensors("colours") if facts.get("colours") else {}
         self.sliders = _sliders(facts)
         self.facts = facts
@@ -92,11 +92,7 @@ class Session:
         chosen, reason = devices.choose(device)
         if chosen.type == "cpu":
             torch.set_num_threads(1)  # under load two OpenMP threads run many times slower than one
-        model = MusicTransformerVAEGAN(saved.config.model)
-        try:
-            model.load_state_dict(saved.tensors())
-        except RuntimeError as error:
-            raise MorphonyError(f"{saved.folder.name} does not fit its own configuration.") from error
+        model = _load(saved)
         session = cls(model, saved, chosen, reason)
         if adapter is not None:
             style = Checkpoint(adapter / "best" if (adapter / "best").is_dir() else adapter)
@@ -160,6 +156,29 @@ def conditions_of(grid: BarGrid, parts: int) -> Bars:
         phrase=torch.arange(n) // PHRASE_BARS,
         piece=torch.zeros(-(-n // PHRASE_BARS), dtype=torch.int64),
     )
+
+
+def _load(saved: Checkpoint) -> MusicTransformerVAEGAN:
+    """The model of a checkpoint. Shapes are compared before a byte is allocated, whatever the configuration claims."""
+    tensors = saved.tensors()
+    with torch.device("meta"):
+        wanted = {n: t.shape for n, t in MusicTransformerVAEGAN(saved.config.model).state_dict().items()}
+    if wanted != {n: t.shape for n, t in tensors.items()}:
+        raise MorphonyError(f"{saved.folder.name} does not fit its own configuration.")
+    model = MusicTransformerVAEGAN(saved.config.model)
+    model.load_state_dict(tensors)
+    return model
+
+
+def _deviations(saved: Checkpoint) -> NDArray[np.float64]:
+    """(12,) one sigma of every named slider."""
+    try:
+        out = np.array(saved.facts["deviations"], np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MorphonyError(f"{saved.folder.name} does not say how far its sliders reach.") from error
+    if out.shape != (len(NAMES),) or not np.isfinite(out).all():
+        raise MorphonyError(f"{saved.folder.name} does not say how far its sliders reach.")
+    return out
 
 
 def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:
