@@ -29,7 +29,10 @@ COMMANDS: Mapping[str, str] = {
     "render": "a file as sound, into a .wav",
     "play": "a file through the synth or a MIDI port, live",
     "scan": "which files of a folder can be trained on, and why the others cannot",
+    "train": "train a model on a folder",
+    "personalise": "fine-tune the model on a folder of one's own",
     "evaluate": "the model's figures on a folder of held-out music",
+    "bench": "the program's speeds on this machine",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 

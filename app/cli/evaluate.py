@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figures", metavar="A,B", help="only these: reconstruction, likelihood, swap, sliders, smoothness"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="N pieces of every corpus (default: as each group needs)")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="N pieces of every corpus (default: as each group needs)"
+    )
     parser.add_argument("--bars", type=arguments.bars, metavar="A:B", help="bars that sliders are judged on (0:8)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write evaluation.json and evaluation.txt there")
 

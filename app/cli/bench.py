@@ -1,0 +1,229 @@
+"""`morphony bench`: how fast the program is on this machine, each peer measured in the same run.
+
+Times are wall-clock; keys are like `drag.4.p95_ms`. What needs a window or a MIDI port is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.cli import arguments, files, output
+from app.cli.model import open_session
+from engine.errors import MorphonyError
+from engine.score import Score, midi
+from engine.score.timing import BarGrid
+from engine.tokens import codec
+from engine.tokens.bars import to_bars
+
+if TYPE_CHECKING:
+    from engine.session import Piece, Session
+
+DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
+DRAGGED = ("density", "rhythm", "polyphony", "register", "dynamics", "articulation")
+SIZES = (4, 16, 64)  # bars under a drag; the first is what is heard at the playhead
+EVENTS = {4: 12, 16: 6, 64: 3}  # positions of each slider, on each piece
+PIECES = 4
+MEDIAN, FULLEST = 16, 30  # notes in a bar of the pieces that are dragged
+ROUNDS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input", type=Path, nargs="?", default=DEMO, metavar="IN", help="music to measure on (default: the demo pieces)"
+    )
+    arguments.add_where(parser)
+    parser.add_argument("--only", metavar="A,B", help=f"only these: {', '.join(BENCHES)}")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    chosen = list(BENCHES) if args.only is None else args.only.split(",")
+    for name in chosen:
+        if name not in BENCHES:
+            raise MorphonyError(f"There is no benchmark {name!r}, only {', '.join(BENCHES)}.")
+    paths = [p for _, p in files.list_files(args.input, args.where)] if files.is_many(args.input) else [args.input]
+    if not paths:
+        raise MorphonyError(f"There is no music in {args.input}.")
+    progress, result = output.Progress(len(chosen), pause=0.0), dict[str, Any]()
+    for done, name in enumerate(chosen):
+        progress.step(done, name)
+        result |= {f"{name}.{key}": value for key, value in BENCHES[name](args, paths).items()}
+    progress.step(len(chosen), "done")
+    return result
+
+
+def drag(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """Slider event to notes in a score: the bar at the playhead with its neighbours, 16 and 64 bars."""
+    from engine import compose
+
+    session = open_session(args)
+    pieces = [(session.encode(score), first) for score, first in _windows([midi.read_notes(p) for p in paths])]
+    if not pieces:
+        return {}
+    out: dict[str, float] = {}
+    for bars in SIZES:
+        times = []
+        for piece, first in pieces:
+            scope = range(first, min(first + bars, len(piece)))
+            for name in DRAGGED:
+                for value in np.linspace(0.1, 1.5, EVENTS[bars]):
+                    began = time.perf_counter()
+                    request = compose.Request({name: float(value)}, scope, first=first)
+                    compose.apply(piece, compose.morph(session, piece, request))
+                    times.append(1000 * (time.perf_counter() - began))
+        out |= {f"{bars}.p50_ms": _percentile(times, 50), f"{bars}.p95_ms": _percentile(times, 95)}
+    counts = np.concatenate([_notes_per_bar(piece)[first : first + SIZES[-1]] for piece, first in pieces])
+    return {**out, "median_notes_per_bar": float(np.median(counts)), "fullest_bar": int(counts.max())}
+
+
+def _windows(scores: Sequence[Score]) -> list[tuple[Score, int]]:
+    """The pieces to drag on and where: 64 bars each if there are, those nearest to MEDIAN and FULLEST first."""
+    found: list[tuple[float, int, Score, int]] = []
+    for score in scores:
+        grid = BarGrid.of(score)
+        counts = np.bincount(to_bars(score, grid)["bar"], minlength=len(grid))
+        first = (len(grid) - SIZES[-1]) // 8 * 4 if len(grid) > SIZES[-1] else 0  # from the middle, a phrase's start
+        part = counts[first : first + SIZES[-1]]
+        if counts.any():
+            far = abs(float(np.median(part)) - MEDIAN) + 8 * (part.max() < FULLEST) + max(SIZES[-1] - len(part), 0)
+            found.append((far, len(found), score, first))
+    return [(score, first) for _, _, score, first in sorted(found, key=lambda f: f[:2])[:PIECES]]
+
+
+def _notes_per_bar(piece: Piece) -> Any:
+    return np.bincount(piece.bars["bar"], minlength=len(piece))
+
+
+def generation(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """New music, 16 bars at a time; and decoding of known latents, without the prior."""
+    from engine import compose
+
+    session = open_session(args)
+    seconds, notes = _timed(lambda i: len(compose.run(compose.generate(session, seed=i)).notes))
+    out = {"notes_per_s": notes / seconds, "bars_per_s": 16 * ROUNDS / seconds}
+    piece, first = next(((session.encode(s), f) for s, f in _windows([midi.read_notes(p) for p in paths])), (None, 0))
+    if piece is not None:
+        rate = _decoding(session, piece, range(first, min(first + 16, len(piece))))
+        out["decoded_notes_per_s"] = rate
+    return out
+
+
+def _decoding(session: Session, piece: Piece, bars: range) -> float:
+    from dataclasses import replace
+
+    from engine.compose import Request, blind, knobs_of
+    from engine.decoding import decode
+
+    knobs = knobs_of(session, Request(blend=False))
+    seconds, notes = _timed(lambda _: len(decode(session, replace(blind(piece), cache={}), list(bars), knobs)))
+    return notes / seconds
+
+
+def tokens(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """The 774-event codec both ways, beside MidiTok's MIDILike where that is installed."""
+    scores = [midi.read_notes(p) for p in paths[:20]]
+    total = sum(len(s.notes) for s in scores)
+    ids = [codec.encode(s) for s in scores]
+    out = {
+        "encode_notes_per_s": total / _best(lambda: [codec.encode(s) for s in scores]),
+        "decode_notes_per_s": total / _best(lambda: [codec.decode(t) for t in ids]),
+    }
+    if importlib.util.find_spec("miditok") is None:
+        return out
+    import symusic
+    from miditok import MIDILike, TokenizerConfig
+
+    tokenizer = MIDILike(TokenizerConfig(use_programs=True, one_token_stream_for_programs=True))
+    others = [symusic.Score.from_midi(midi.to_bytes(s)) for s in scores]
+    their = [tokenizer(s) for s in others]
+    out["miditok_encode_notes_per_s"] = total / _best(lambda: [tokenizer(s) for s in others], 1)
+    out["miditok_decode_notes_per_s"] = total / _best(lambda: [tokenizer.decode(t) for t in their], 1)
+    for way in ("encode", "decode"):
+        out[f"{way}_ratio"] = out[f"{way}_notes_per_s"] / out[f"miditok_{way}_notes_per_s"]
+    return out
+
+
+def reading(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """Milliseconds a file: with every event, notes alone, symusic, mido."""
+    import mido
+    import symusic
+
+    some = paths[:40]
+    ways: dict[str, tuple[Callable[[Path], object], int]] = {
+        "every_event": (midi.read, ROUNDS),
+        "notes": (midi.read_notes, ROUNDS),
+        "symusic": (lambda p: symusic.Score(p), ROUNDS),
+        "mido": (lambda p: mido.MidiFile(p), 1),
+    }
+    out = {}
+    for name, (read, rounds) in ways.items():
+        every = partial(_each, read, some)
+        out[f"{name}_ms"] = 1000 * _best(every, rounds) / len(some)
+    return {
+        **out,
+        "notes_to_symusic": out["notes_ms"] / out["symusic_ms"],
+        "mido_to_every_event": out["mido_ms"] / out["every_event_ms"],
+    }
+
+
+def start(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """Seconds until a fresh process has done its first thing: help, a file's contents, torch, a loaded model."""
+    programs = {
+        "help_s": ["-m", "app", "--help"],
+        "info_s": ["-m", "app", "info", str(paths[0].resolve())],
+        "import_torch_s": ["-c", "import torch"],
+        "engine_ready_s": ["-c", "from engine.session import Session; Session.open()"],
+    }
+    out = {name: _best(partial(_launch, words), 3) for name, words in programs.items()}
+    return {**out, "engine_after_torch_s": out["engine_ready_s"] - out["import_torch_s"]}
+
+
+def _launch(words: list[str]) -> None:
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, *words], cwd=root, check=True, stdout=subprocess.DEVNULL)
+
+
+def _each(work: Callable[[Path], object], paths: Sequence[Path]) -> None:
+    for path in paths:
+        work(path)
+
+
+def _timed(work: Callable[[int], int]) -> tuple[float, int]:
+    """Seconds and the sum of counts of ROUNDS calls after one to warm up."""
+    work(0)
+    began, count = time.perf_counter(), 0
+    for i in range(ROUNDS):
+        count += work(i)
+    return time.perf_counter() - began, count
+
+
+def _best(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Seconds of the quickest of some rounds."""
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(values, percent))
+
+
+BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, float]]] = {
+    "drag": drag,
+    "generation": generation,
+    "codec": tokens,
+    "read": reading,
+    "start": start,
+}

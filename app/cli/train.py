@@ -1,0 +1,68 @@
+"""`morphony train FOLDER|TSV`: a model of one's own from a folder of music."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from app.cli import arguments, output
+from engine import config as configuration
+
+STARTER = Path(__file__).resolve().parents[2] / "assets" / "configs" / "starter.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="a folder of music, or a .tsv with a path column")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, steps.jsonl, best, model")
+    parser.add_argument("--config", type=Path, default=STARTER, metavar="YAML", help="default: the starter model's")
+    parser.add_argument("--steps", type=int, metavar="N", help="instead of the configuration's number")
+    parser.add_argument("--resume", action="store_true", help="continue the run in DIR where it stood")
+    parser.add_argument("--finish", action="store_true", help="then fit the prior and colours: DIR/model opens")
+    arguments.add_where(parser)
+    parser.add_argument("--valid", type=Path, metavar="IN", help="held-out music (default: 5 %% of the pieces)")
+    parser.add_argument("--valid-where", default="", metavar="COLUMN=VALUE,...", help="only these rows of --valid")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where bars are kept between runs")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    config = configuration.load(args.config)
+    if args.steps is not None:
+        config = replace(config, train=replace(config.train, steps=args.steps))
+    if args.seed:
+        config = replace(config, train=replace(config.train, seed=args.seed))
+    from trainer.recipe import Music, make
+
+    music = Music(args.input, args.where, args.valid, args.valid_where, args.cache)
+    accelerator = {"cuda": "gpu"}.get(args.device, args.device)
+    steps = make(config, music, args.out, resume=args.resume, accelerator=accelerator, finished=args.finish)
+    return {
+        **follow(steps),
+        "out": args.out,
+        "best": args.out / "best" if (args.out / "best").is_dir() else None,
+        "model": args.out / "model" if args.finish else None,
+    }
+
+
+def follow(steps: Any) -> dict[str, Any]:
+    """Run a job of steps to its end with its losses on stderr; returns what it came to."""
+    progress: output.Progress | None = None
+    last, measured, said = None, None, []
+    for step in steps:
+        progress = progress if last is not None and last.steps == step.steps else None
+        progress = progress or output.Progress(step.steps)
+        progress.step(step.n, "  ".join(f"{k} {v:.4g}" for k, v in list(step.train.items())[:4]))
+        if step.held_out is not None:
+            measured = step.held_out
+            output.say("held out: " + "  ".join(f"{k} {v:.4g}" for k, v in measured.items()))
+        if step.message:
+            said.append(step.message)
+            output.say(step.message)
+        last = step
+    return {
+        "steps": 0 if last is None else last.n,
+        "seconds": 0.0 if last is None else round(last.seconds, 2),
+        "held_out": measured,
+        "messages": said,
+    }
