@@ -299,7 +299,7 @@ class _Chunk:
             place = int(n["bar"]), int(n["onset"]), int(n["pitch"])
             now, (duration, velocity) = at[place], before[place]
             n["duration"] = max(n["duration"] * now["duration"] / duration, 0.25)
-            n["velocity"] = np.clip(n["velocity"] + round(float(now["velocity"]) - velocity), 1, 127)
+            n["velocity"] = np.clip(int(n["velocity"]) + round(float(now["velocity"]) - velocity), 1, 127)
         places = {(int(n["bar"]), int(n["onset"]), int(n["pitch"])) for n in kept}
         new = notes[[(int(n["bar"]), int(n["onset"]), int(n["pitch"])) not in places for n in notes]]
         both = np.concatenate([kept, new])
