@@ -72,11 +72,14 @@ class Autosave(QObject):
             path.unlink(missing_ok=True)
         return found[-1] if found else None
 
-    def stop(self) -> None:
-        """End well: nothing is left behind."""
+    def stop(self, keep: bool = False) -> None:
+        """End well: nothing is left behind, unless what is not saved is to be kept for the next start."""
         self._timer.stop()
+        if keep:
+            self.keep()
         self._background.wait()
-        self.path.unlink(missing_ok=True)
+        if not (keep and self.document.is_dirty):
+            self.path.unlink(missing_ok=True)
         self._lock.unlock()
 
     def _on_dirty(self, dirty: bool) -> None:

@@ -5,6 +5,8 @@ One constructor tells the whole app; what the parts do stands in their own files
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +40,7 @@ DEMO: Final = Path(__file__).resolve().parent.parent / "assets" / "demo"
 FIRST_DEMO: Final = "nocturne.mid"  # a piano piece: every slider has something to move
 LOADING: Final = "The model is loading."
 LOOK_AHEAD_WHILE_LOADING: Final = 2.0  # seconds: importing torch holds every thread for most of one
+ENGINE_PATIENCE_MS: Final = 1000  # how long quitting waits for it
 START_ENGINE_MS: Final = 150  # after the window has been painted
 
 
@@ -77,6 +80,7 @@ class Studio(QObject):
         self.training = TrainingPanel(self.trainer, self.settings, user_data_path("morphony", False) / "styles")
         # Files
         self.files = Files(self.document, self.settings, self.window, self.snapshot)
+        self._told_to_leave = False
         self._starters = (
             (QTimer(self, singleShot=True, interval=0), lambda: self.sound.open(self._synth, self._midi)),
             (QTimer(self, singleShot=True, interval=START_ENGINE_MS), self.load_starter),
@@ -189,19 +193,25 @@ class Studio(QObject):
             self.engine.start()
         self.engine.load(None, adapter)
 
-    def close(self) -> None:
-        """End everything in order: sound first, so that no note hangs."""
+    def leave(self) -> None:
+        """End because the system says so: nothing is asked, and what is not saved is offered at the next start."""
+        self._told_to_leave = True
+        self.window.may_close = lambda: True
+        QApplication.quit()
+
+    def close(self) -> bool:
+        """End everything in order: sound first, so that no note hangs. False when the engine is still loading."""
         for timer, _ in self._starters:
             timer.stop()
         self.player.close()
-        self.engine.stop()
         self.trainer.stop()
         self.files.background.wait()
-        self.autosave.stop()
+        self.autosave.stop(keep=self._told_to_leave)
         self.document.undo_stack.blockSignals(True)  # it tells of its own end
         self.settings.set_bytes("geometry", self.window.saveGeometry())
         self.settings.set_bytes("state", self.window.saveState())
         self.settings.sync()
+        return self.engine.stop(ENGINE_PATIENCE_MS)
 
     # The engine
 
@@ -316,11 +326,16 @@ def main(path: Path | str | None = None) -> int:
     app.setApplicationName("Morphony")
     app.setDesktopFileName("morphony")
     studio = Studio(Path(path) if path else None)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: studio.leave())  # heard at the next turn of a timer, a quarter second at most
+    code = 1
     try:
         studio.show()
-        return app.exec()
+        code = app.exec()
     finally:
-        studio.close()
+        if not studio.close():  # importing torch cannot be interrupted; everything is saved and silent by now
+            os._exit(code)
+    return code
 
 
 __all__ = ["EngineState", "Studio", "main"]

@@ -151,15 +151,15 @@ class EngineThread(QThread):
             if self._desk.current is not None and self._desk.current.kind == "morph":
                 self._desk.current.cancelled = True
 
-    def stop(self) -> None:
-        """End the thread after the bar under way, and wait for it."""
+    def stop(self, patience_ms: int = 60_000) -> bool:
+        """End the thread after the bar under way; False when it did not end in time (it may be importing torch)."""
         with QMutexLocker(self._mutex):
             self._desk.stopping = True
             self._desk.waiting.clear()
             if self._desk.current is not None:
                 self._desk.current.cancelled = True
             self._wake.wakeAll()
-        self.wait()
+        return self.wait(patience_ms)
 
     def _put(self, kind: str, payload: tuple[Any, ...]) -> int:
         job = Job(next(self._ids), kind, payload)
@@ -224,9 +224,9 @@ class EngineThread(QThread):
         rows: dict[int, Any] = self._last[2] if same and self._last is not None else {}
         self._last = (piece, request.bars, rows)
         for done in self.engine.morph(piece, request):
-            if job.cancelled:
-                return
             self.bars_done.emit(job.id, done)
             for bar in done.bars:
                 rows[bar] = type(done)((bar,), done.notes[done.notes["bar"] == bar])
             self.score_done.emit(job.id, self.engine.apply(piece, list(rows.values())))
+            if job.cancelled:  # its first bars were shown all the same: a fast hand must not starve the eye
+                return
