@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.attributes import INDEX, NAMES
+from engine.attributes import INDEX, NAMES, measure, measure_bars
 from engine.decoding import Knobs, decode
 from engine.errors import MorphonyError
 from engine.generation import blank_score, draw_latents
@@ -172,8 +172,15 @@ def generate(
     piece = Piece(
         score, grid, np.zeros(0, BAR_NOTE), conditions, z_global, z_local, z_fine, nothing, np.full(len(NAMES), np.nan)
     )
+    request = Request(seed=seed, temperature=temperature, blend=False)
+    if any((offsets or {}).values()):
+        plain = np.concatenate([part.notes for part in morph(session, piece, request)])
+        plain = plain[np.argsort(plain["bar"], kind="stable")]
+        own, whole = measure_bars(plain, conditions.clocks.numpy()), measure(plain, conditions.clocks.numpy())
+        piece = replace(piece, bars=plain, own=own, attributes=whole)
+        request = replace(request, offsets=offsets or {})
     done = []
-    for part in morph(session, piece, Request(offsets or {}, seed=seed, temperature=temperature, blend=False)):
+    for part in morph(session, piece, request):
         done.append(part)
         yield part
     found = np.concatenate([p.notes for p in done])

@@ -24,6 +24,8 @@ def blank_score(bars: int, meter: tuple[int, int]) -> tuple[Score, int]:
     if not 1 <= bars <= MAX_BARS:
         raise MorphonyError(f"A piece can have 1 to {MAX_BARS} bars, not {bars}.")
     numerator, denominator = meter
+    if not 1 <= numerator <= 32 or denominator not in (1, 2, 4, 8, 16, 32):
+        raise MorphonyError(f"There is no meter {numerator}/{denominator}; write one like 4/4, 6/8 or 3/2.")
     bar = TICKS_PER_QUARTER * 4 * numerator // denominator
     return Score(TICKS_PER_QUARTER, HANDS, make_notes(), (Meter(0, numerator, denominator),)), bars * bar
 
