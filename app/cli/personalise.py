@@ -42,24 +42,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def outcome(log: Path) -> dict[str, Any]:
-    """Held-out losses before (step 0) and at their best after, from a run's log of all its sittings."""
+    """Held-out losses before (step 0) and at their best after, from a run's log of all its sittings.
+
+    "loss" is the negative ELBO per note, free of weights: what a run must lower to be called improved.
+    """
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     before = next((r["held_out"] for r in rows if r["n"] == 0), None)
     after = min((r["held_out"] for r in rows if r["n"] > 0 and r["held_out"]), key=lambda h: h["loss"], default=None)
     if before is None or after is None:
-        return {"before": before, "after": after, "improved": False}
-    pair = (before["loss"], after["loss"]), (elbo(before), elbo(after))
-    return {
-        "before": {**before, "elbo": pair[1][0]},
-        "after": {**after, "elbo": pair[1][1]},
-        "improved": after["loss"] < before["loss"],
-        "loss_change_percent": 100 * (pair[0][1] / pair[0][0] - 1),
-        "elbo_change_percent": 100 * (pair[1][1] / pair[1][0] - 1),
-    }
-
-
-def elbo(losses: dict[str, float]) -> float:
-    """The unweighted negative ELBO, in nats per 4/4 bar: every term as it is, free of weights."""
-    from trainer.losses import REGISTRY
-
-    return sum(losses[t.name] for t in REGISTRY.values() if t.group in ("reconstruction", "kl") and t.name in losses)
+        return {"before": before, "after": after, "improved": False, "change_percent": None}
+    change = after["loss"] / before["loss"] - 1
+    return {"before": before, "after": after, "improved": change < 0, "change_percent": 100 * change}
