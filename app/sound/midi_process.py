@@ -130,10 +130,13 @@ class Sender:
             message = heapq.heappop(self._queue)[2]
             if not self._is_open:
                 continue  # nobody listens; a note that never began needs no end
+            key = message[0] & 15, message[1]
             if is_note_on(message):
-                self._on.add((message[0] & 15, message[1]))
+                self._on.add(key)
             elif is_note_off(message):
-                self._on.discard((message[0] & 15, message[1]))
+                if key not in self._on:
+                    continue  # ended already, by a silence
+                self._on.remove(key)
             self._send_all([message])
 
     def _send_all(self, messages: Iterable[bytes]) -> None:
@@ -190,8 +193,8 @@ class Sender:
     def _opened(self) -> None:
         """Begin with a clean slate: what an earlier connection has left on ends."""
         self._is_open = True
+        time.sleep(DRAIN_SECONDS)  # a new JACK port needs a period or two before it carries anything
         if self._on:
-            time.sleep(DRAIN_SECONDS)  # a new JACK port needs a period or two before it carries anything
             self._send_all([*ending(self._on), *everything_off()])
             self._on.clear()
         self._tell(True, f"MIDI goes to “{self._name}”.")

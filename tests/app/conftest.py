@@ -7,7 +7,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,12 +27,14 @@ os.environ["JACK_DEFAULT_SERVER"] = f"morphony-none-{os.getpid()}"  # nor find i
 
 @pytest.fixture(scope="session")
 def _jack_process() -> Iterator[str]:
-    """A JACK server with a dummy sound card and 64-frame periods; its private name."""
+    """A JACK server with a dummy sound card; its private name. Shorter periods lose events on a loaded machine."""
     program = shutil.which("jackd")
     if program is None:
         pytest.skip("jack_server: jackd is not installed")
     name = f"morphony-{os.getpid()}"
-    command = [program, "--no-realtime", "-n", name, "-d", "dummy", "-r", str(RATE), "-p", "64"]
+    # JACK drops a period's events when a client gets no processor in time: real time where the system allows it
+    timing = ["-R", "-P", "10"] if may_run_in_real_time() else ["--no-realtime"]
+    command = [program, *timing, "-n", name, "-d", "dummy", "-r", str(RATE), "-p", "256"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
@@ -45,6 +46,12 @@ def _jack_process() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+def may_run_in_real_time() -> bool:
+    """True when a process of this user may ask for a real-time priority."""
+    ask = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))"
+    return subprocess.run([sys.executable, "-S", "-c", ask], stderr=subprocess.DEVNULL).returncode == 0
 
 
 def jack_ports(server: str) -> list[str]:
@@ -71,7 +78,7 @@ class Receiver:
 
     def wait(self, seconds: float = 10) -> Receiver:
         """Wait until it is connected."""
-        assert self._line(seconds) == "ready"
+        assert answer(self._process, seconds) == "ready"
         return self
 
     def report(self) -> list[tuple[float, bytes]]:
@@ -79,7 +86,7 @@ class Receiver:
         assert self._process.stdin is not None
         self._process.stdin.write("report\n")
         self._process.stdin.flush()
-        return [(moment, bytes(message)) for moment, message in json.loads(self._line(10))]
+        return [(moment, bytes(message)) for moment, message in json.loads(answer(self._process, 10))]
 
     def wait_for(self, count: int, seconds: float = 10) -> list[tuple[float, bytes]]:
         """Report as soon as there are `count` messages."""
@@ -90,18 +97,7 @@ class Receiver:
 
     def close(self) -> None:
         """End the process."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                stream.close()
-
-    def _line(self, seconds: float) -> str:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
-        assert ready, "the MIDI receiver does not answer"
-        return self._process.stdout.readline().strip()
+        end(self._process)
 
 
 @pytest.fixture
@@ -119,44 +115,55 @@ def receiver(jack_server: str) -> Iterator[Callable[..., Receiver]]:
 
 
 class Recorder:
-    """Records two JACK audio ports into memory."""
+    """A process of its own that records the synth's two JACK ports."""
 
-    def __init__(self, server: str, path: Path, ports: tuple[str, str]) -> None:
+    def __init__(self, path: Path, ports: tuple[str, str]) -> None:
         self._path = path
-        deadline = time.monotonic() + 10
-        while not set(ports) <= set(jack_ports(server)):
-            assert time.monotonic() < deadline, f"no JACK ports {ports}"
-            time.sleep(0.05)
-        command = ["jack_rec", "-f", str(path), "-d", "3600", "-b", "16", *ports]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, str(HERE / "sound" / "recorder.py"), str(path), *ports]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert answer(self._process, 15) == "ready"
 
     def stop(self) -> NDArray[np.float32]:
         """(frames,) what was heard, both sides together, full scale 1, at 48 kHz."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        self._process.wait()
-        data = self._path.read_bytes()
-        start = data.index(b"data") + 8  # the length after it is not written when the program is interrupted
-        stereo = np.frombuffer(data[start : start + (len(data) - start) // 4 * 4], "<i2").reshape(-1, 2)
-        return (stereo.mean(1) / 32768).astype(np.float32)
+        self._process.communicate(timeout=30)
+        sound: NDArray[np.float32] = np.load(self._path)
+        return sound
+
+    def close(self) -> None:
+        """End the process."""
+        end(self._process)
 
 
 @pytest.fixture
 def record(jack_server: str, tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
     """A function that starts recording the synth; the recorder it returns gives the sound when stopped."""
-    if shutil.which("jack_rec") is None:
-        pytest.skip("record: jack_rec is not installed")
     made: list[Recorder] = []
 
     def make(left: str = "Morphony:left", right: str = "Morphony:right") -> Recorder:
-        made.append(Recorder(jack_server, tmp_path / f"recorded-{len(made)}.wav", (left, right)))
+        made.append(Recorder(tmp_path / f"recorded-{len(made)}.npy", (left, right)))
         return made[-1]
 
     yield make
     for each in made:
-        if each._process.poll() is None:
-            each._process.kill()
-        each._process.wait()
+        each.close()
+
+
+def answer(process: subprocess.Popen[str], seconds: float) -> str:
+    """One line that a process says within so many seconds."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    assert ready, f"{process.args} does not answer"
+    return process.stdout.readline().strip()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process that may have ended, and what connects to it."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,28 +14,24 @@ import rtmidi
 def main() -> None:
     name, own = sys.argv[1], len(sys.argv) > 2
     heard: list[tuple[float, list[int]]] = []
-    clock = [0.0]
-
-    def hear(event: tuple[list[int], float], _: object) -> None:
-        message, delta = event  # delta is measured in JACK's own thread, so Python's delays do not enter
-        clock[0] += delta
-        heard.append((clock[0], message))
-
-    midi = rtmidi.MidiIn(rtapi=rtmidi.API_UNIX_JACK, name="Receiver")
+    clock = 0.0
+    # No callback: JACK's thread would wait for Python, and JACK drops what a late client has not taken.
+    midi = rtmidi.MidiIn(rtapi=rtmidi.API_UNIX_JACK, name="Receiver", queue_size_limit=100_000)
     midi.ignore_types(sysex=False)
-    midi.set_callback(hear)
     if own:
         midi.open_virtual_port(name)
     else:
         while not (found := [i for i, port in enumerate(midi.get_ports() or []) if name in port]):
             time.sleep(0.02)
         midi.open_port(found[0], "in")
+    time.sleep(0.1)  # until the connection carries something
     print("ready", flush=True)  # noqa: T201
     for _ in sys.stdin:
+        while event := midi.get_message():
+            message, delta = event  # measured in JACK's own thread
+            clock += delta
+            heard.append((clock, message))
         print(json.dumps(heard), flush=True)  # noqa: T201
-    midi.cancel_callback()
-    midi.close_port()
-    midi.delete()
 
 
 main()
