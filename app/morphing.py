@@ -54,6 +54,7 @@ class Morphing(QObject):
         self._pieces: dict[int, tuple[Score, Any]] = {}  # by id of the base score, which is kept alive beside it
         self._points: dict[int, tuple[Score, MorphPoint]] = {}  # the same for scores that sliders made
         self._job = self._encode_job = 0
+        self._since = 0  # the first job of this drag: results of any later one are shown
         self._gesture = 0
         self._name = ""
         self._latest: Score | None = None
@@ -179,7 +180,7 @@ class Morphing(QObject):
 
     def _begin(self, name: str) -> None:
         self._gesture += 1
-        self._name, self._released = name, False
+        self._name, self._released, self._since = name, False, 0
 
     def _on_moved(self, name: str) -> None:
         if self.piece is None:
@@ -208,9 +209,10 @@ class Morphing(QObject):
             bars = range(min(bars.start, count), min(bars.stop, count))
         request = self.engine.engine.request(offsets=offsets, bars=bars, seed=self.seed, first=self.first_bar())
         self._job = self.engine.request(self.piece, request)
+        self._since = self._since or self._job
 
     def _on_score(self, job: int, score: Score) -> None:
-        if job == self._job:
+        if self._job and self._since <= job <= self._job:
             self._propose(score)
 
     def _propose(self, score: Score) -> None:
