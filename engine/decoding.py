@@ -74,8 +74,6 @@ def decode(session: Session, piece: Piece, bars: list[int], knobs: Knobs) -> NDA
     else:
         cells = chunk.choose()
     notes = chunk.describe(cells)
-    if knobs.blend:
-        notes = chunk.blend_fields(notes, cells)
     notes["bar"] = np.array(bars)[notes["bar"]]
     return notes
 
@@ -216,22 +214,39 @@ class _Chunk:
         return out
 
     def describe(self, cells: Rows) -> NDArray[np.void]:
-        """BAR_NOTE of the chosen cells; a cell with several parts gives several notes."""
-        logits = self._fields(cells, self.slots, self.offsets)
+        """BAR_NOTE of the chosen cells; a cell with several parts gives several notes.
+
+        With `blend`, notes the source has keep its fields, moved by what the sliders changed in the decoder's own.
+        """
+        told = self._fields(cells, self.slots, self.offsets)
         moved = bool(self.knobs.moved(("articulation", "dynamics", "dynamic_spread")))
-        rest = self._fields(cells, self.slots, self.none) if moved else logits
-        duration = self._durations(cells, logits, rest)
-        velocity = self._velocities(cells, logits, rest)
-        micro = self._classes(logits.micro, cells, MICRO)
-        parts = logits.part.cpu().numpy().astype(np.float64)
+        rest = self._fields(cells, self.slots, self.none) if moved else told
+        duration, velocity = self._durations(cells, told, rest), self._velocities(cells, told, rest)
+        decoded = self._notes(cells, told, duration, velocity)
+        if not self.knobs.blend:
+            return decoded
+        source = self.source_notes()
+        at = np.searchsorted(_key(cells), _key(source)).clip(max=max(len(cells.bar) - 1, 0))
+        stays = _key(cells)[at] == _key(source) if len(cells.bar) else np.zeros(len(source), bool)
+        source, at = source[stays], at[stays]
+        if moved:
+            logits = self._classes(rest.duration, cells, DURATION), self._classes(rest.velocity, cells, VELOCITY)
+            was_long, was_loud = f.DURATIONS[logits[0].argmax(-1)], np.round(f.VELOCITIES[logits[1].argmax(-1)])
+            source["duration"] = np.maximum(source["duration"] * (duration / was_long)[at], 0.25)
+            source["velocity"] = (source["velocity"] + (velocity - was_loud)[at]).clip(1, 127)
+        both = np.concatenate([source, decoded[~np.isin(_key(decoded), _key(source))]])
+        out: NDArray[np.void] = both[np.lexsort((both["part"], both["pitch"], both["onset"], both["bar"]))]
+        return out
+
+    def _notes(self, cells: Rows, told: Fields, duration: Floats, velocity: Floats) -> NDArray[np.void]:
+        parts = told.part.cpu().numpy().astype(np.float64)
         plays = self.piece.conditions.parts[self.index].numpy()[cells.bar] > 0
         parts = np.where(plays, parts, -np.inf)
-        chosen = (parts > 0) | (parts == parts.max(1, keepdims=True))
-        row, part = np.nonzero(chosen)
+        row, part = np.nonzero((parts > 0) | (parts == parts.max(1, keepdims=True)))
         out = np.zeros(len(row), BAR_NOTE)
         out["bar"], out["onset"], out["pitch"] = cells.bar[row], cells.onset[row], cells.pitch[row]
-        out["duration"], out["velocity"] = duration[row], velocity[row]
-        out["micro"], out["part"] = f.MICRO[micro.argmax(-1)][row], part
+        out["duration"], out["velocity"], out["part"] = duration[row], velocity[row], part
+        out["micro"] = f.MICRO[self._classes(told.micro, cells, MICRO).argmax(-1)][row]
         return out
 
     def _classes(self, logits: torch.Tensor, cells: Rows, key: int) -> Floats:
@@ -289,40 +304,24 @@ class _Chunk:
     def _sd(self, name: str) -> float:
         return float(self.session.deviations[INDEX[name]])
 
-    def blend_fields(self, notes: NDArray[np.void], cells: Rows) -> NDArray[np.void]:
-        """Notes the source has keep its fields, moved by what the sliders changed in the decoder's own."""
-        source = self.source_notes()
-        before = self._rest_fields(cells)
-        at = {(int(n["bar"]), int(n["onset"]), int(n["pitch"])): n for n in notes}
-        kept = source[[(int(n["bar"]), int(n["onset"]), int(n["pitch"])) in at for n in source]]
-        for n in kept:
-            place = int(n["bar"]), int(n["onset"]), int(n["pitch"])
-            now, (duration, velocity) = at[place], before[place]
-            n["duration"] = max(n["duration"] * now["duration"] / duration, 0.25)
-            n["velocity"] = np.clip(int(n["velocity"]) + round(float(now["velocity"]) - velocity), 1, 127)
-        places = {(int(n["bar"]), int(n["onset"]), int(n["pitch"])) for n in kept}
-        new = notes[[(int(n["bar"]), int(n["onset"]), int(n["pitch"])) not in places for n in notes]]
-        both = np.concatenate([kept, new])
-        out: NDArray[np.void] = both[np.lexsort((both["part"], both["pitch"], both["onset"], both["bar"]))]
-        return out
-
-    def _rest_fields(self, cells: Rows) -> dict[tuple[int, int, int], tuple[float, float]]:
-        rest = self._fields(cells, self.slots, self.none)
-        duration = f.DURATIONS[self._classes(rest.duration, cells, DURATION).argmax(-1)]
-        velocity = np.clip(np.round(f.VELOCITIES[self._classes(rest.velocity, cells, VELOCITY).argmax(-1)]), 1, 127)
-        rows = zip(cells.bar, cells.onset, cells.pitch, duration, velocity, strict=True)
-        return {(int(b), int(o), int(p)): (float(d), float(v)) for b, o, p, d, v in rows}
-
 
 def _only(rows: Rows, chosen: Bools) -> Rows:
     return Rows(rows.bar[chosen], rows.onset[chosen], rows.pitch[chosen], rows.logit[chosen], rows.clocks)
 
 
 def _is_in(rows: Rows, others: Rows) -> Bools:
-    def key(r: Rows) -> Ints:
-        return r.bar << 32 | r.onset << 8 | r.pitch
+    return np.isin(_key(rows), _key(others))
 
-    return np.isin(key(rows), key(others))
+
+def _key(cells: Rows | NDArray[np.void]) -> Ints:
+    """One number for each cell's place: bar, onset, pitch."""
+    bar, onset, pitch = (
+        (cells.bar, cells.onset, cells.pitch)
+        if isinstance(cells, Rows)
+        else (cells[name].astype(np.int64) for name in ("bar", "onset", "pitch"))
+    )
+    key: Ints = bar << 32 | onset << 8 | pitch
+    return key
 
 
 def _softmax(x: Floats) -> Floats:

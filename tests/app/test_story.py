@@ -1,0 +1,186 @@
+"""The three stories, end to end: open and morph, play live, fine-tune; one window, real mouse, real ports, real sound.
+
+With the music of the valid split where it is there, else with our own demo pieces.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.session import STARTER
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "assets" / "demo"
+
+
+def song_and_folder(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    """A song of the valid split and ten of its files to fine-tune on; demo pieces without the music."""
+    folder = tmp_path / "ten pieces"
+    folder.mkdir()
+    try:
+        music: Path = request.getfixturevalue("music")
+    except pytest.skip.Exception:
+        for piece in DEMO.glob("*.mid"):
+            shutil.copy(piece, folder)
+        return DEMO / "nocturne.mid", folder
+    with (music / "valid.tsv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    for row in [r for r in rows if r["corpus"] == "nottingham"][:10]:
+        shutil.copy(music / row["path"], folder)
+    lieder = [r for r in rows if r["corpus"] == "openscore_lieder" and 100 < float(r["seconds"]) < 200]
+    return music / lieder[0]["path"], folder
+
+
+@pytest.fixture(scope="module")
+def module_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder the whole story shares."""
+    return tmp_path_factory.mktemp("story")
+
+
+def run_story(song: Path, folder: Path, out: Path, display: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a real window."""
+    env = {**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "tests" / "app" / "story.py"), str(song), str(folder), str(out)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+
+
+def note_ons(heard: list[tuple[float, bytes]]) -> list[tuple[float, int]]:
+    """(seconds, pitch) of every note-on."""
+    return [(t, m[1]) for t, m in heard if m[0] & 0xF0 == 0x90 and m[2] > 0]
+
+
+def hanging(heard: list[tuple[float, bytes]]) -> int:
+    """Notes that are still on after the last message."""
+    on: dict[tuple[int, int], int] = {}
+    for _, m in heard:
+        key = (m[0] & 0x0F, m[1]) if len(m) > 1 else (0, 0)
+        if m[0] & 0xF0 == 0x90 and m[2] > 0:
+            on[key] = on.get(key, 0) + 1
+        elif m[0] & 0xF0 in (0x80, 0x90):
+            on[key] = on.get(key, 0) - 1
+        elif m[0] & 0xF0 == 0xB0 and m[1] in (120, 123):
+            on = {k: n for k, n in on.items() if k[0] != m[0] & 0x0F}
+    return sum(max(n, 0) for n in on.values())
+
+
+def in_order(rows: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Notes struck within 3 ms of each other are one chord: its order within is nobody's."""
+    rows = sorted(rows)
+    out: list[tuple[float, int]] = []
+    chord: list[tuple[float, int]] = []
+    for row in rows:
+        if chord and row[0] - chord[0][0] > 0.003:
+            out += sorted(chord, key=lambda r: r[1])
+            chord = []
+        chord.append(row)
+    return out + sorted(chord, key=lambda r: r[1])
+
+
+@pytest.mark.skipif(not (STARTER / "manifest.json").exists(), reason="no starter model in assets/models")
+def test_morph_play_and_fine_tune_in_one_window(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    display: str,
+    receiver: Callable[..., Any],
+    record: Callable[..., Any],
+    onsets: ModuleType,
+) -> None:
+    if shutil.which("xdotool") is None:
+        pytest.skip("display: xdotool is not installed")
+    song, folder = song_and_folder(tmp_path, request)
+    listener = receiver("Morphony Out")
+    recorders: list[Any] = []
+    out = tmp_path / "out"
+    out.mkdir()
+    import threading
+
+    starter = threading.Thread(target=lambda: recorders.append(record()))
+    story: list[subprocess.CompletedProcess[str]] = []
+    teller = threading.Thread(target=lambda: story.append(run_story(song, folder, out, display)))
+    teller.start()
+    time.sleep(2)
+    starter.start()
+    teller.join()
+    starter.join()
+    heard = listener.report()
+    sound = recorders[0].stop()
+    assert story[0].returncode == 0, story[0].stderr[-2000:]
+    report = json.loads((out / "report.json").read_text())
+    check_morph(report)
+    check_midi(report, heard)
+    check_sound(report, sound, onsets)
+    check_training(report, song)
+
+
+def check_morph(report: dict[str, Any]) -> None:
+    """Density rose, register fell, on the notes themselves; and the way back is exact."""
+    source, morphed = (np.array(report[k]) for k in ("source_notes", "notes"))
+    print(f"morph: {len(source)} -> {len(morphed)} notes, mean pitch {source[:, 1].mean():.1f} -> {morphed[:, 1].mean():.1f}")
+    assert len(morphed) > 1.05 * len(source)
+    assert morphed[:, 1].mean() < source[:, 1].mean() - 1
+    assert report["returned"]
+
+
+def check_midi(report: dict[str, Any], heard: list[tuple[float, bytes]]) -> None:
+    """A second program heard the roll's notes, in order and in time, and none hangs."""
+    got = note_ons(heard)
+    due = [(s, int(p)) for s, p, *_ in report["notes"] if s < report["played_to"] - 0.5]
+    got = got[: len(due)] if len(got) > len(due) else got
+    assert len(got) >= len(due) - 8, (len(got), len(due))
+    due = due[: len(got)]
+    shift = np.median(np.array([t for t, _ in got]) - np.array([t for t, _ in due]))
+    wanted, found = in_order(due), in_order([(t - shift, p) for t, p in got])
+    same = [p for _, p in wanted] == [p for _, p in found]
+    error = np.abs(np.array([t for t, _ in wanted]) - np.array([t for t, _ in found]))
+    print(f"midi: {len(found)} notes, order equal {same}, error median {1e3 * np.median(error):.1f} max {1e3 * error.max():.1f} ms")
+    assert same
+    assert error.max() <= 0.020
+    assert hanging(heard) == 0
+
+
+def check_sound(report: dict[str, Any], sound: Any, onsets: ModuleType) -> None:
+    """The synth's recorded audio has the roll's onsets."""
+    due = [(s, int(p)) for s, p, *_ in report["notes"] if s < report["played_to"] - 1.0]
+    played = np.flatnonzero(np.abs(sound) > 1e-3)
+    begin = max(played[0] / 48_000 - 0.3, 0)
+    error, _ = onsets.errors(sound[int(begin * 48_000) :], 48_000, [s for s, _ in due], [p for _, p in due])
+    share = onsets.share_within(error)
+    print(f"sound: {len(due)} onsets, {share:.1%} within 15 ms")
+    assert share >= 0.95
+
+
+def check_training(report: dict[str, Any], song: Path) -> None:
+    """The plots are the log, held-out loss fell, and the same latents decode to other notes."""
+    style = Path(report["style"])
+    lines = [json.loads(line) for line in (style / "steps.jsonl").read_text().splitlines()]
+    train = [(row["n"], row["train"]["loss"]) for row in lines if row["train"]]
+    held = [(row["n"], row["held_out"]["loss"]) for row in lines if row["held_out"]]
+    assert list(zip(*report["plotted"]["train"], strict=True)) == train
+    assert list(zip(*report["plotted"]["held_out"], strict=True)) == held
+    print(f"training: {len(train)} steps on {report['files']} files, held out {held[0][1]:.3f} -> {min(v for _, v in held):.3f}")
+    assert len(train) == 50
+    assert min(v for _, v in held[1:]) < held[0][1]
+    from engine import compose
+    from engine.score import midi
+    from engine.session import Session
+
+    base, styled = Session.open(), Session.open(adapter=style)
+    piece = base.encode(midi.read(song))
+    request = compose.Request(bars=range(min(len(piece), 16)), blend=False, offsets={"density": 0.5})
+    before = np.concatenate([d.notes for d in compose.morph(base, piece, request)])
+    fresh = piece.with_latents({"z_global": piece.z_global, "z_local": piece.z_local, "z_fine": piece.z_fine})
+    after = np.concatenate([d.notes for d in compose.morph(styled, fresh, request)])
+    assert not np.array_equal(before, after)
