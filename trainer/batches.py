@@ -6,7 +6,7 @@ Knows corpora and edits; no model, no optimiser.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Windows:
         deviations: NDArray[np.float64],
         pieces: Collection[int] | None = None,
     ) -> None:
-        self.corpus, self.config, self.deviations = corpus, config, deviations
+        self.corpus, self.config, self.deviations, self.pieces = corpus, config, deviations, pieces
         first, piece, odds = [], [], []
         share = _piece_odds(corpus, config)
         for i, p in enumerate(corpus.pieces):
@@ -67,6 +67,10 @@ class Windows:
         self.size = [max(config.slots_per_step // (w * config.window_bars), 1) for w in width]
         mass = np.array([odds_each[b].sum() / n for b, n in zip(self.buckets, self.size, strict=True)])
         self.bucket_odds = mass / mass.sum()
+
+    def of_bars(self, bars: int) -> Windows:
+        """The same music in windows of another length."""
+        return Windows(self.corpus, replace(self.config, window_bars=bars), self.deviations, self.pieces)
 
     def draw(self, rng: Generator) -> Batch:
         """A random batch, transposed and with edited twins."""

@@ -26,7 +26,7 @@ from trainer.evaluate import evaluate
 from trainer.loop import Step, train
 
 HELD_OUT = 0.05  # share of the pieces the losses are measured on where no held-out music is named
-PRIOR_STEPS = 4000
+PRIOR_STEPS = 3000
 RHO_PIECES = 4  # of every corpus, on which the finished model's sliders are measured
 
 
@@ -52,7 +52,7 @@ def make(
         raise MorphonyError(f"{out} holds a run already; resume it or choose another folder.")
     windows, valid = split(config, music)
     spread = windows.deviations.tolist()
-    facts = {"name": out.name, "deviations": spread, "quantiles": finish.quantiles(windows.corpus)}
+    facts = {"deviations": spread}
     yield from train(config, windows, valid, out, facts, resume=resume, accelerator=accelerator)
     if finished:
         yield from _finish(music, windows, valid, out)
@@ -86,10 +86,11 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
     model.load_state_dict(best.tensors())
     model.eval()
     directions = finish.colours(model, windows)
-    for step in finish.train_prior(model, windows, valid, PRIOR_STEPS, best.config.train.seed):
+    wide = windows.of_bars(finish.PRIOR_BARS), valid.of_bars(finish.PRIOR_BARS)
+    for step in finish.train_prior(model, *wide, PRIOR_STEPS, best.config.train.seed):
         held = None if step.held_out is None else {"prior": step.held_out["loss"]}
         yield replace(step, train={"prior": step.train["loss"]}, held_out=held)
-    facts: dict[str, Any] = best.facts
+    facts: dict[str, Any] = best.facts | {"name": out.name, "quantiles": finish.quantiles(windows.corpus)}
     finish.ship(model, best.config, facts, directions, out / "model")
     if music.valid is not None:
         job = evaluate(Session.open(out / "model"), music.valid, music.valid_where, ("sliders",), RHO_PIECES)
