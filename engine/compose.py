@@ -168,21 +168,25 @@ def generate(
     grid = BarGrid.of(score, end)
     conditions = conditions_of(grid, len(score.tracks))
     z_global, z_local, z_fine = draw_latents(session, conditions, seed, prior_temperature)
-    nothing = np.full((bars, len(NAMES)), np.nan)
-    piece = Piece(
-        score, grid, np.zeros(0, BAR_NOTE), conditions, z_global, z_local, z_fine, nothing, np.full(len(NAMES), np.nan)
-    )
+    clocks, nothing = grid.clocks, np.zeros(0, BAR_NOTE)
+    silent = Piece(
+        score, grid, nothing, conditions, z_global, z_local, z_fine,
+        measure_bars(nothing, clocks), measure(nothing, clocks),
+    )  # fmt: skip
     request = Request(seed=seed, temperature=temperature, blend=False)
-    if any((offsets or {}).values()):
-        plain = np.concatenate([part.notes for part in morph(session, piece, request)])
-        plain = plain[np.argsort(plain["bar"], kind="stable")]
-        own, whole = measure_bars(plain, conditions.clocks.numpy()), measure(plain, conditions.clocks.numpy())
-        piece = replace(piece, bars=plain, own=own, attributes=whole)
-        request = replace(request, offsets=offsets or {})
     done = []
-    for part in morph(session, piece, request):
+    for part in morph(session, silent, request):
         done.append(part)
-        yield part
+        if not offsets:
+            yield part
+    if offsets:  # sliders count from what the piece is without them
+        found = np.concatenate([p.notes for p in done])
+        found = found[np.argsort(found["bar"], kind="stable")]
+        piece = replace(silent, bars=found, own=measure_bars(found, clocks), attributes=measure(found, clocks))
+        done = []
+        for part in morph(session, piece, replace(request, offsets=offsets)):
+            done.append(part)
+            yield part
     found = np.concatenate([p.notes for p in done])
     notes = from_bars(found, score, grid)
     notes["track"] = found["part"]

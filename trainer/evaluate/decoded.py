@@ -1,6 +1,7 @@
 """What the decoder says, as a listener would get it: from latents and sliders alone, through a score's ticks.
 
-Every decoding here is blind (the piece carries no notes) and without blend: only z and the sliders move.
+No decoding here blends with the source. With every slider at rest the piece carries no notes at all; a slider
+counts from the piece's own value, so with one moved the piece still knows its attributes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def notes_of(
     session: Session, piece: Piece, bars: Sequence[int], offsets: Mapping[str, float] | None = None
 ) -> NDArray[np.void]:
     """BAR_NOTE of some bars, numbered as in the piece, as they read after being written to ticks."""
-    knobs, empty = knobs_of(session, Request(offsets or {}, blend=False)), blind(piece)
-    chunks = [decode(session, empty, list(bars[i : i + CHUNK]), knobs) for i in range(0, len(bars), CHUNK)]
+    knobs = knobs_of(session, Request(offsets or {}, blend=False))
+    heard = piece if offsets else blind(piece)
+    chunks = [decode(session, heard, list(bars[i : i + CHUNK]), knobs) for i in range(0, len(bars), CHUNK)]
     ticks = from_bars(np.concatenate(chunks), piece.score, piece.grid)
     return to_bars(replace(piece.score, notes=ticks, events=()), piece.grid)
 
