@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 import os
-import stat
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,8 +81,11 @@ def _list_table(table: Path, where: str) -> list[tuple[Path, str]]:
     conditions = [c.split("=", 1) for c in where.split(",") if c]
     if any(len(c) != 2 for c in conditions):
         raise MorphonyError(f"A filter reads column=value,column=value; {where!r} does not.")
-    with table.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
+    try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MorphonyError(f"{table.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if rows and "path" not in rows[0]:
         raise MorphonyError(f"{table.name} has no column named path.")
     for column, _ in conditions:
@@ -105,11 +108,9 @@ def read_all(folder: Path, where: str = "") -> Iterator[tuple[FileReport, Score 
     for path, corpus in list_files(folder, where):
         name = os.path.relpath(path, root)
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise MorphonyError(f"{path.name} is not a regular file.")
             score = midi.read_notes(path)
             notes = to_bars(score, BarGrid.of(score))
-        except (MorphonyError, OSError) as error:
+        except MorphonyError as error:
             yield FileReport(name, corpus, False, str(error)), None
             continue
         digest = hashlib.sha256(score.notes.tobytes()).digest()
@@ -148,7 +149,7 @@ class Corpus:
 
     def read(self, bars: Sequence[int] | NDArray[np.integer]) -> NDArray[np.void]:
         """BAR_NOTE of the given bars, numbered 0, 1, ... in the order given."""
-        bars = np.asarray(bars)
+        bars = np.asarray(bars, dtype=np.int64)
         first = self.bars["first"][bars].astype(np.int64)
         ends = np.append(self.bars["first"], len(self.notes))[bars + 1].astype(np.int64)
         rows = [self.notes[a:b] for a, b in zip(first, ends, strict=True)]
@@ -203,7 +204,9 @@ def _write(folder: Path, where: str, place: Path) -> None:
     np.save(fresh / "bars.npy", np.concatenate(bars) if bars else np.zeros(0, CACHED_BAR))
     meta = {"pieces": [asdict(p) for p in pieces], "reports": [asdict(r) for r in reports]}
     (fresh / "corpus.json").write_text(json.dumps(meta), encoding="utf-8")
-    if not place.exists():
+    if place.exists():  # another run was quicker
+        shutil.rmtree(fresh)
+    else:
         fresh.rename(place)
 
 

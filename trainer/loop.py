@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -223,7 +223,9 @@ def train(
             run.restore(saved)
     batches = list(held_out(valid, held_out_windows))
     began = time.monotonic()
-    with (out / "steps.jsonl").open("a" if resume else "w", encoding="utf-8") as log:
+    earlier = _lines_until(out / "steps.jsonl", run.step) if run.step else []
+    with (out / "steps.jsonl").open("w", encoding="utf-8") as log:
+        log.writelines(earlier)
         if measure_first and run.step == 0:
             before = Step(0, config.train.steps, 0.0, {}, run.measure(batches))
             run.best = before.held_out["loss"] if before.held_out else run.best
@@ -243,13 +245,27 @@ def train(
                         checkpoint.save(out / "best", run.weights.get(), config, saved_facts)
             if run.step % config.train.checkpoint_every == 0:
                 run.save(out, facts)
+            stopped = run.since_best >= config.train.patience
+            if stopped:
+                tries = config.train.patience
+                message = f"Held-out loss has not improved for {tries} measurements, so the run stopped early."
             step = Step(run.step, config.train.steps, time.monotonic() - began, losses, measured, message)
             message = ""
             log.write(step.line() + "\n")
             log.flush()
             yield step
-            if run.since_best >= config.train.patience:
-                tries = config.train.patience
-                stop = f"Held-out loss has not improved for {tries} measurements, so the run stopped early."
-                yield replace(step, held_out=None, message=stop)
+            if stopped:
                 return
+
+
+def _lines_until(log: Path, step: int) -> list[str]:
+    """The lines of an interrupted run up to the step it continues from; what came after is done again."""
+    kept: list[str] = []
+    try:
+        for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
+            if json.loads(line)["n"] > step:
+                break
+            kept.append(line)
+    except (OSError, ValueError):  # no log, or a last line that was cut
+        pass
+    return kept

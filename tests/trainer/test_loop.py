@@ -1,0 +1,170 @@
+"""The training job: it learns, it logs what it yields, and it continues to the bit where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.checkpoint import Checkpoint
+from engine.config import Config
+from tests.engine import small
+from trainer.batches import Windows
+from trainer.loop import KEEP, Step, train
+
+FACTS = {"deviations": small.DEVIATIONS.tolist()}
+
+
+def run(config: Config, windows: Windows, out: Path, **options: object) -> Iterator[Step]:
+    return train(config, windows, windows, out, FACTS, accelerator="cpu", held_out_windows=2, **options)
+
+
+def with_train(config: Config, **changes: object) -> Config:
+    return replace(config, train=replace(config.train, **changes))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    saved = Checkpoint(folder)
+    return saved.tensors() | {f"training.{k}": v for k, v in saved.tensors("training").items()}
+
+
+@pytest.fixture(scope="module")
+def unbroken(config: Config, windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Step]]:
+    """One whole run of twelve steps."""
+    out = tmp_path_factory.mktemp("unbroken")
+    return out, list(run(config, windows, out))
+
+
+def test_steps_are_counted_from_one_and_measured_as_configured(unbroken) -> None:
+    _, steps = unbroken
+    assert [s.n for s in steps] == list(range(1, 13))
+    assert [s.n for s in steps if s.held_out] == [4, 8, 12]
+    for step in steps:
+        assert np.isfinite(list(step.train.values())).all()
+        assert {"loss", "onset", "duration", "velocity", "kl_fine"} <= set(step.train)
+    assert {"loss", "f1", "f1_one", "f1_two", "onset"} <= set(steps[-1].held_out or {})
+
+
+def test_the_log_holds_what_was_yielded(unbroken) -> None:
+    out, steps = unbroken
+    lines = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    assert [line["n"] for line in lines] == [s.n for s in steps]
+    assert [line["train"] for line in lines] == [s.train for s in steps]
+    assert [line["held_out"] for line in lines] == [s.held_out for s in steps]
+
+
+def test_training_is_reproducible(unbroken, config: Config, windows: Windows, tmp_path: Path) -> None:
+    again = list(run(with_train(config, steps=12), windows, tmp_path))
+    assert [s.train for s in again] == [s.train for s in unbroken[1]]
+
+
+@pytest.mark.parametrize("interrupted_at", [5, 8, 11])
+def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(
+    unbroken, config: Config, windows: Windows, tmp_path: Path, interrupted_at: int
+) -> None:
+    """Losses, weights, averages, optimiser state and randomness, after an end at any step."""
+    job = run(config, windows, tmp_path)
+    for step in job:
+        if step.n == interrupted_at:
+            job.close()
+    torch.manual_seed(999)  # whatever else the process did meanwhile
+    resumed = list(run(config, windows, tmp_path, resume=True))
+    assert resumed[0].n == interrupted_at // 4 * 4 + 1
+    out, steps = unbroken
+    assert [s.train for s in resumed] == [s.train for s in steps[resumed[0].n - 1 :]]
+    assert [s.held_out for s in resumed] == [s.held_out for s in steps[resumed[0].n - 1 :]]
+    for folder in ("step-0000012", "best"):
+        one, two = Checkpoint(out / folder).tensors(), Checkpoint(tmp_path / folder).tensors()
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    one, two = weights(out / "step-0000012"), weights(tmp_path / "step-0000012")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    logged = [json.loads(line)["n"] for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert logged == list(range(1, 13))  # nothing twice
+
+
+def test_a_log_cut_in_the_middle_of_a_line_is_continued_whole(config: Config, windows: Windows, tmp_path: Path) -> None:
+    job = run(config, windows, tmp_path)
+    for step in job:
+        if step.n == 6:
+            job.close()
+    log = tmp_path / "steps.jsonl"
+    log.write_text(log.read_text()[:-40])
+    list(run(config, windows, tmp_path, resume=True))
+    assert [json.loads(line)["n"] for line in log.read_text().splitlines()] == list(range(1, 13))
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_with_a_message(
+    unbroken, config: Config, windows: Windows, tmp_path: Path
+) -> None:
+    shutil.copytree(unbroken[0], tmp_path / "run")
+    file = tmp_path / "run" / "step-0000012" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    resumed = list(run(config, windows, tmp_path / "run", resume=True))
+    assert resumed[0].n == 9
+    assert "step-0000012 is damaged" in resumed[0].message
+    assert "The one before is used." in resumed[0].message
+    assert resumed[1].message == ""
+    assert [s.train for s in resumed] == [s.train for s in unbroken[1][8:]]
+
+
+def test_resuming_where_nothing_was_starts_from_the_beginning(config: Config, windows: Windows, tmp_path: Path) -> None:
+    job = run(with_train(config, steps=2), windows, tmp_path, resume=True)
+    assert [s.n for s in job] == [1, 2]
+
+
+def test_only_the_last_checkpoints_are_kept(unbroken) -> None:
+    out, _ = unbroken
+    assert sorted(p.name for p in out.iterdir()) == ["best", "step-0000008", "step-0000012", "steps.jsonl"]
+    assert KEEP == 2
+
+
+def test_the_loss_falls(config: Config, windows: Windows, tmp_path: Path) -> None:
+    steps = list(run(with_train(config, steps=60, evaluate_every=30, checkpoint_every=1000), windows, tmp_path))
+    first, last = (np.mean([s.train["onset"] for s in part]) for part in (steps[:5], steps[-5:]))
+    assert last < 0.7 * first
+    measured = [s.held_out["loss"] for s in steps if s.held_out]
+    assert measured[-1] < measured[0]
+    assert Checkpoint(tmp_path / "best").facts["step"] == 60
+
+
+def test_a_run_that_gets_no_better_stops_early_and_says_so(config: Config, windows: Windows, tmp_path: Path) -> None:
+    still = with_train(config, steps=100, lr=0.0, weight_decay=0.0, evaluate_every=1, patience=3)
+    steps = list(run(still, windows, tmp_path))
+    assert [s.n for s in steps] == [1, 2, 3, 4]  # the first measurement is the best, three more are not better
+    assert "stopped early" in steps[-1].message
+    lines = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert [line["n"] for line in lines] == [1, 2, 3, 4]
+    assert lines[-1]["message"] == steps[-1].message
+
+
+def test_the_measurement_before_training_is_the_one_to_beat(config: Config, windows: Windows, tmp_path: Path) -> None:
+    worse = with_train(config, steps=2, lr=1.0, lr_warmup=0, clip=1e9, evaluate_every=1, patience=9)
+    steps = list(run(worse, windows, tmp_path, measure_first=True))
+    assert [s.n for s in steps] == [0, 1, 2]
+    assert steps[0].held_out is not None
+    assert not (tmp_path / "best").exists()
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight(config: Config, windows: Windows, tmp_path: Path) -> None:
+    model = small.model()
+    model.prior.requires_grad_(False)
+    with torch.no_grad():
+        model.decoder.velocity.bias[0] = float("nan")
+    before = model.decoder.cells.weight.clone()
+    step = next(iter(run(config, windows, tmp_path, model=model)))
+    assert not np.isfinite(step.train["loss"])
+    assert torch.equal(model.decoder.cells.weight, before)
+
+
+def test_the_prior_is_left_for_its_own_run(config: Config, windows: Windows, tmp_path: Path) -> None:
+    model = small.model()
+    before = {n: p.clone() for n, p in model.prior.named_parameters()}
+    list(run(with_train(config, steps=2), windows, tmp_path, model=model))
+    assert all(torch.equal(p, before[n]) for n, p in model.prior.named_parameters())
