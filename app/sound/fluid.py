@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.sound import fonts
+from app.sound import fonts, jack
 from app.sound.ports import BEND, CONTROL, KEY_PRESSURE, NOTE_OFF, NOTE_ON, PRESSURE, PROGRAM, SYSEX
 from engine.errors import MorphonyError
 
@@ -95,41 +95,7 @@ def _bind(fluidsynth: Any) -> None:
     for level in range(5):
         fluidsynth.fluid_set_log_function(level, None, None)
     with contextlib.suppress(OSError, AttributeError):  # ALSA has a log of its own
-        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_say_nothing())
-
-
-def _say_nothing() -> ctypes.c_void_p:
-    """A C function for libraries that want to print a text: it takes one and does nothing with it."""
-    return ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
-
-
-@cache
-def _jack() -> Any:
-    """The JACK library with its messages silenced, or None."""
-    name = ctypes.util.find_library("jack") if platform() == "linux" else None
-    if not name:
-        return None
-    try:
-        jack = ctypes.CDLL(name)
-        jack.jack_set_error_function(_say_nothing())
-        jack.jack_set_info_function(_say_nothing())
-        jack.jack_client_open.restype = ctypes.c_void_p
-        jack.jack_client_close.argtypes = [ctypes.c_void_p]
-    except (OSError, AttributeError):
-        return None
-    return jack
-
-
-def jack_runs() -> bool:
-    """True when a JACK server answers; never starts one, which FluidSynth's own driver would."""
-    jack = _jack()
-    if jack is None:
-        return False
-    no_start_server, status = 1, ctypes.c_int()
-    client = jack.jack_client_open(b"morphony-look", no_start_server, ctypes.byref(status))
-    if client:
-        jack.jack_client_close(client)
-    return bool(client)
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(jack.say_nothing())
 
 
 class Fluid:
@@ -142,7 +108,7 @@ class Fluid:
             "synth.polyphony": 256,
             "synth.dynamic-sample-loading": int(on_demand),  # load samples when a program asks for them
             "audio.period-size": 512 if platform() == "linux" else 64,
-            "audio.jack.id": "Morphony",
+            "audio.jack.id": "Morphony Synth",
             "audio.jack.autoconnect": 1,
         }
         self._synth = self._lib.Synth(gain=float(gain), samplerate=float(SAMPLE_RATE), channels=16, **settings)
@@ -175,7 +141,7 @@ class Fluid:
     def open_driver(self, names: Sequence[str]) -> bool:
         """Open the first audio driver that really runs."""
         for name in names:
-            if name == "jack" and not jack_runs():
+            if name == "jack" and not jack.server_runs():
                 continue
             self._synth.setting("audio.driver", name)
             self._driver = self._lib.new_fluid_audio_driver(self._synth.settings, self._synth.synth)

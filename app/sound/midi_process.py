@@ -19,6 +19,7 @@ from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
 
+from app.sound import jack
 from app.sound.ports import ending, everything_off, is_note_off, is_note_on, now
 
 CLIENT = "Morphony"
@@ -73,6 +74,7 @@ class Sender:
 
         self._rtmidi, self._pipe, self._name, self._is_virtual = rtmidi, pipe, name, is_virtual
         self._midi: Any = None
+        self._server: jack.Watch | None = None  # where the port is JACK's: a dead server raises nothing
         self._is_open = False
         self._queue: list[tuple[float, int, bytes]] = []
         self._number = count()  # keeps the order of messages with the same time
@@ -154,8 +156,10 @@ class Sender:
         """Open the port, see whether it is still there, and tell the owner what has changed."""
         self._look_at = now() + LOOK_SECONDS
         try:
+            if self._server and self._server.has_ended:
+                self._lose()
             if self._midi is None:
-                self._midi = working_api(self._rtmidi)
+                self._begin()
             names = self._midi.get_ports() or [] if self._midi else []
             if names != self._names:
                 self._names = names
@@ -169,6 +173,11 @@ class Sender:
         except self._rtmidi.RtMidiError as error:
             self._lose()
             self._tell(False, f"The MIDI port “{self._name}” does not open: {str(error).rstrip('.')}.")
+
+    def _begin(self) -> None:
+        self._midi = working_api(self._rtmidi)
+        if self._midi and self._midi.get_current_api() == self._rtmidi.API_UNIX_JACK:
+            self._server = jack.Watch()
 
     def _open_virtual(self) -> None:
         if self._is_open:
@@ -210,6 +219,9 @@ class Sender:
                 self._midi.close_port()
             self._midi.delete()
             self._midi = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def _tell(self, ok: bool, sentence: str) -> None:
         if self._told != (ok, sentence):

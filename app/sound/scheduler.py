@@ -43,8 +43,15 @@ Key = tuple[int, int]  # channel, pitch
 class Scheduler:
     """Plays one score from `tick` at the moment `wall` (seconds); `advance` hands out what comes."""
 
-    def __init__(self, score: Score, tick: float, wall: float, loop: tuple[int, int] | None = None) -> None:
-        self._timeline = Timeline.of(score)
+    def __init__(
+        self,
+        score: Score,
+        tick: float,
+        wall: float,
+        loop: tuple[int, int] | None = None,
+        timeline: Timeline | None = None,  # of this score, where there is one already
+    ) -> None:
+        self._timeline = timeline or Timeline.of(score)
         self._segments = deque([Segment(wall, tick, self._timeline)])
         self._tick, self._wall = tick, wall  # handed out up to here
         self._sounding: dict[Key, Sounding] = {}

@@ -37,6 +37,7 @@ class Transport:
         self.look_ahead = LOOK_AHEAD_SECONDS  # seconds; 2.0 while something may freeze this process
         self._clock = clock
         self._score = score
+        self._timeline = Timeline.of(score)
         self._ports: tuple[Port, ...] = ()
         self._scheduler: Scheduler | None = None  # while playing
         self._tick = 0.0  # where playing begins
@@ -70,7 +71,7 @@ class Transport:
         """Play from the position; from the beginning when it stands at the end."""
         if self._scheduler:
             return
-        if self._tick >= Timeline.of(self._score).end_tick:
+        if self._tick >= self._timeline.end_tick:
             self._tick = self._loop[0] if self._loop else 0.0
         if self.state is State.STOPPED:
             self._origin = self._tick
@@ -104,7 +105,7 @@ class Transport:
         """Play this score from now on; while playing it takes over after what the ports already have."""
         scale = score.ticks_per_quarter / self._score.ticks_per_quarter
         self._tick, self._origin = self._tick * scale, self._origin * scale
-        self._score = score
+        self._score, self._timeline = score, Timeline.of(score, self._timeline)
         if self._scheduler:
             self._scheduler.replace(score)
 
@@ -128,7 +129,7 @@ class Transport:
 
     def audition(self, track: int, pitch: int, velocity: int = 90, seconds: float = 0.3) -> None:
         """Sound one note now, in the voice of a track."""
-        timeline = Timeline.of(self._score)
+        timeline = self._timeline
         channel = timeline.channels[track] if track < len(timeline.channels) else 0
         moment = self._clock()
         batch: list[Timed] = []
@@ -164,7 +165,8 @@ class Transport:
         self._ports = ()
 
     def _start(self, tick: float) -> None:
-        self._scheduler = Scheduler(self._score, tick, self._clock() + START_SECONDS, self._loop)
+        began = self._clock() + START_SECONDS
+        self._scheduler = Scheduler(self._score, tick, began, self._loop, self._timeline)
         self.feed()
 
     def _halt(self) -> None:

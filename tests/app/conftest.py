@@ -25,27 +25,58 @@ os.environ["JACK_NO_START_SERVER"] = "1"  # no test may start the real one
 os.environ["JACK_DEFAULT_SERVER"] = f"morphony-none-{os.getpid()}"  # nor find it
 
 
-@pytest.fixture(scope="session")
-def _jack_process() -> Iterator[str]:
-    """A JACK server with a dummy sound card; its private name. Shorter periods lose events on a loaded machine."""
-    program = shutil.which("jackd")
-    if program is None:
-        pytest.skip("jack_server: jackd is not installed")
-    name = f"morphony-{os.getpid()}"
-    # JACK drops a period's events when a client gets no processor in time: real time where the system allows it
-    timing = ["-R", "-P", "10"] if may_run_in_real_time() else ["--no-realtime"]
-    command = [program, *timing, "-n", name, "-d", "dummy", "-r", str(RATE), "-p", "256"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+class JackServer:
+    """A JACK server with a dummy sound card. Shorter periods than these lose events on a loaded machine."""
+
+    def __init__(self, name: str) -> None:
+        program = shutil.which("jackd")
+        if program is None:
+            pytest.skip("jack_server: jackd is not installed")
+        # JACK drops a period's events when a client gets no processor in time: real time where the system allows it
+        timing = ["-R", "-P", "10"] if may_run_in_real_time() else ["--no-realtime"]
+        command = [program, *timing, "-n", name, "-d", "dummy", "-r", str(RATE), "-p", "256"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not jack_ports(name):
-            if server.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 pytest.skip("jack_server: jackd does not start here")
             time.sleep(0.05)
-        yield name
-    finally:
-        server.terminate()
-        server.wait()
+
+    def kill(self) -> None:
+        """End it without a word to its clients."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """End it properly."""
+        self._process.terminate()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def _jack_process() -> Iterator[str]:
+    """The private name of one server for the whole run."""
+    name = f"morphony-{os.getpid()}"
+    server = JackServer(name)
+    yield name
+    server.close()
+
+
+@pytest.fixture
+def own_jack_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], JackServer]]:
+    """Start a server that this test may kill, and once more start it."""
+    name = f"morphony-own-{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
+    started: list[JackServer] = []
+
+    def start() -> JackServer:
+        started.append(JackServer(name))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
 
 
 def may_run_in_real_time() -> bool:
@@ -139,7 +170,7 @@ def record(jack_server: str, tmp_path: Path) -> Iterator[Callable[..., Recorder]
     """A function that starts recording the synth; the recorder it returns gives the sound when stopped."""
     made: list[Recorder] = []
 
-    def make(left: str = "Morphony:left", right: str = "Morphony:right") -> Recorder:
+    def make(left: str = "Morphony Synth:left", right: str = "Morphony Synth:right") -> Recorder:
         made.append(Recorder(tmp_path / f"recorded-{len(made)}.npy", (left, right)))
         return made[-1]
 

@@ -40,7 +40,7 @@ def balance(heard: list[tuple[float, bytes]]) -> int:
 
 
 def test_a_virtual_port_carries_the_file(song: Path, jack_server: str, receiver: Callable[..., Any]) -> None:
-    process = play(song, "--virtual", "Test Out", "--wait", "1.5", "--json")
+    process = play(song, "--virtual", "Test Out", "--wait", "1.2", "--json")
     there = receiver("Test Out").wait()
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0

@@ -100,7 +100,8 @@ def test_every_note_arrives_in_order_and_on_time_beside_a_busy_thread(
     assert p99 < 20
 
 
-def test_stop_seek_and_loop_leave_nothing_on(port: MidiOut, receiver: Make) -> None:
+@pytest.mark.parametrize("cycles", [28, pytest.param(1000, marks=pytest.mark.slow)])
+def test_stop_seek_and_loop_leave_nothing_on(port: MidiOut, receiver: Make, cycles: int) -> None:
     there = receiver("Morphony Out").wait()
     rng = np.random.default_rng(0)
     rows = [(int(t), int(d), int(p), 80, 0) for t, d, p in zip(
@@ -117,7 +118,7 @@ def test_stop_seek_and_loop_leave_nothing_on(port: MidiOut, receiver: Make) -> N
         transport.panic,
         lambda: transport.set_score(Score(480, (Track(),), make_notes(rows[: int(rng.integers(1, 300))]))),
     ]
-    for i in range(40):
+    for i in range(cycles):
         transport.play()
         end = now() + 0.12
         while now() < end:
