@@ -38,7 +38,7 @@ class Swept:
 
 def sweep(session: Session, piece: Piece, bars: range) -> Swept:
     """Measure all sliders on some bars of a piece."""
-    bars = range(min(bars.start, len(piece) - 1), min(bars.stop, len(piece)))
+    bars = sounding(piece, bars)
     clocks = piece.grid.clocks[bars.start : bars.stop]
     at_rest = within(notes_of(session, piece, bars), bars)
     rho, kept = np.zeros((len(NAMES), len(NAMES))), np.full(len(NAMES), np.nan)
@@ -48,6 +48,13 @@ def sweep(session: Session, piece: Piece, bars: range) -> Swept:
         rho[i] = [spearman(POSITIONS, attributes[:, j]) for j in range(len(NAMES))]
         kept[i] = np.mean([leaves(SPECS[i].keeps, at_rest, takes[x], len(bars)) for x in (-1.0, 1.0)])
     return Swept(rho, kept, piece.own)
+
+
+def sounding(piece: Piece, bars: range) -> range:
+    """These bars of the piece, cut to its length; if the music begins later, as many from its first notes on."""
+    played = np.unique(piece.bars["bar"])
+    first = bars.start if ((played >= bars.start) & (played < bars.stop)).any() else int(played[0])
+    return range(first, min(first + len(bars), len(piece)))
 
 
 def leaves(what: str, a: compare.Notes, b: compare.Notes, n: int) -> float:
@@ -105,8 +112,7 @@ class Stepped:
 
 def steps(session: Session, piece: Piece, bars: range) -> Stepped:
     """Move every slider from -2 to +2, then go back to 0 and to 1 and compare with the first time."""
-    first = min(bars.start, len(piece) - 1)
-    bars = range(first, min(first + WINDOW, len(piece)))
+    bars = sounding(piece, bars[:WINDOW])
     changed, moved, returned = np.zeros((len(NAMES), len(STEPS) - 1)), np.zeros(len(NAMES)), np.zeros(len(NAMES))
     at_rest = notes_of(session, piece, bars)
     for i, name in enumerate(NAMES):
