@@ -86,6 +86,7 @@ class _Chunk:
         self.clocks: Ints = piece.conditions.clocks[index].numpy()
         k = len(index)
         self.bar_numbers = index.numpy()
+        self.anchor = tilt.Anchor.of(piece.bars)
         known = np.isfinite(knobs.offsets) & (knobs.offsets != 0)
         value = torch.from_numpy(np.nan_to_num(knobs.offsets).clip(-6, 6)).float().expand(k, -1)
         self.offsets = Offsets(value, torch.from_numpy(known).float().expand(k, -1))
@@ -159,15 +160,14 @@ class _Chunk:
         durations: Floats | None = None,
     ) -> Floats:
         """(M,) logits with every moved slider of a stage solved for; two rounds where sliders meet."""
-        anchor = tilt.Anchor.of(self.piece.bars)
         reference, logits, names = _is_in(rows, current), rows.logit, self.knobs.moved(stage)
+        everything = np.ones((1, len(rest.bar)), bool)
         for name in names * (2 if len(names) > 1 else 1):
             held = self._lengths(rest, self.rest_slots, self.none) if name == "polyphony" else None
-            offset, sd = float(self.knobs.offsets[INDEX[name]]), self._sd(name)
-            start = tilt.gauge(rest, np.ones((1, len(rest.bar)), bool), name, offset > 0, anchor, held)[0]
-            logits = tilt.solve(
-                rows, logits, name, offset, start, reference, select, anchor, sd, self.bar_numbers, durations
-            )
+            step = self._step(name)
+            start = tilt.gauge(rest, everything, name, step > 0, self.anchor, held)[0]
+            keys = self.bar_numbers
+            logits = tilt.solve(rows, logits, name, step, start, reference, select, self.anchor, keys, durations)
         return logits
 
     def _noisy(self, rows: Rows) -> Rows:
@@ -266,7 +266,7 @@ class _Chunk:
         start = scale[self._classes(rest.duration, cells, DURATION).argmax(-1)]
         measure = _FieldMeasure(cells, "articulation", "duration", f.DURATIONS)
         at_rest = measure(np.searchsorted(scale, start)[None])[0]
-        goal = np.maximum(at_rest + self.knobs.offsets[INDEX["articulation"]] * self._sd("articulation"), 1 / 24)
+        goal = tilt.target("articulation", at_rest, self._step("articulation"), self.anchor)
         return np.asarray(f.DURATIONS[tilt.solve_classes(logits, scale, start, cells.bar, goal, measure)])
 
     def _velocities(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
@@ -279,7 +279,7 @@ class _Chunk:
             plain = chosen = tilt.nudge(logits, scale, self._spread(cells, told, scale[plain]))
         if self.knobs.moved(("dynamics",)):
             measure = _FieldMeasure(cells, "dynamics", "velocity", f.VELOCITIES)
-            goal = measure(plain[None])[0] + self.knobs.offsets[INDEX["dynamics"]] * self._sd("dynamics")
+            goal = tilt.target("dynamics", measure(plain[None])[0], self._step("dynamics"), self.anchor)
             chosen = tilt.solve_classes(logits, scale, scale[plain], cells.bar, goal.clip(1, 127), measure)
         out: Floats = np.clip(np.round(f.VELOCITIES[chosen]), 1, 127)
         return out
@@ -290,7 +290,8 @@ class _Chunk:
         A piece that is played flat takes its accents from what the decoder hears in it.
         """
         mean, spread = (float(self.piece.attributes[INDEX[n]]) / 16 for n in ("dynamics", "dynamic_spread"))
-        wanted = max(spread + self.knobs.offsets[INDEX["dynamic_spread"]] * self._sd("dynamic_spread") / 16, 0.0)
+        step = self._step("dynamic_spread") / 16
+        wanted = float(tilt.target("dynamic_spread", np.array([spread]), step, self.anchor)[0])
         if spread > FLAT / 16:
             scaled: Floats = mean + (start - mean) * wanted / spread
             return scaled
@@ -301,8 +302,9 @@ class _Chunk:
         accented: Floats = start + wanted * accent / np.maximum(scatter, 1e-6)
         return accented
 
-    def _sd(self, name: str) -> float:
-        return float(self.session.deviations[INDEX[name]])
+    def _step(self, name: str) -> float:
+        """How far a slider asks to go, in its attribute's own unit."""
+        return float(self.knobs.offsets[INDEX[name]] * self.session.deviations[INDEX[name]])
 
 
 def _only(rows: Rows, chosen: Bools) -> Rows:

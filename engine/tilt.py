@@ -21,6 +21,7 @@ from engine.sampling import Bools, Floats, Ints, Rows, uniform
 AMOUNTS = np.array([0.0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5.5, 7, 9, 12, 16, 24])
 ONSET_STAGE = ("density", "rhythm", "syncopation", "polyphony")
 PITCH_STAGE = ("register", "range", "leaps", "pitch_variety", "consonance")
+AMOUNT_NAMES = ("density", "rhythm", "syncopation", "polyphony", "leaps", "articulation", "dynamic_spread")
 BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
 
 Select = Callable[[Floats], Bools]  # (L, M) logits to (L, M) chosen rows
@@ -47,40 +48,53 @@ def solve(
     rows: Rows,
     logits: Floats,
     name: str,
-    offset: float,
+    step: float,
     rest: Floats,
     reference: Bools,
     select: Select,
     anchor: Anchor,
-    deviation: float,
     keys: Ints,
     durations: Floats | None = None,
 ) -> Floats:
     """(M,) logits tilted so that `name`, measured on what `select` chooses, comes nearest its target in every bar.
 
-    The target is `rest` (K,), the gauge with sliders at rest, moved by `offset` sigma; what a bar can only reach in
+    The target is `rest` (K,), the gauge with sliders at rest, moved by `step` in its unit; what a bar can only reach in
     whole notes is rounded up or down by noise keyed to the bar's number (`keys`), so that a passage follows the slider
     even where its bars cannot. `reference` (M,) is the notes at rest, from which directions take harmony and means.
     Bars without a finite target are left alone; of equally near amounts the smallest wins.
     """
-    goal = rest * max(1 + offset * deviation / anchor.span, 0.0) if name == "range" else rest + offset * deviation
+    goal = target(name, rest, step, anchor)
     goal = goal + (uniform(INDEX[name], keys) - 0.5) * _quantum(rows, reference, name)
     direction = DIRECTIONS[name](rows, logits, reference, anchor)
     best = np.zeros(len(goal))
     tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
-    tried = tried[(tried * np.sign(offset)) >= -BACKWARD]
-    step = np.ones(len(goal))
+    tried = tried[tried * np.sign(step) >= -BACKWARD]
+    width = np.ones(len(goal))
     for _ in range(2):
-        amounts = tried[:, None] * step + best  # (L, K)
-        measured = gauge(rows, select(logits + amounts[:, rows.bar] * direction), name, offset > 0, anchor, durations)
+        amounts = tried[:, None] * width + best  # (L, K)
+        measured = gauge(rows, select(logits + amounts[:, rows.bar] * direction), name, step > 0, anchor, durations)
         error = np.abs(measured - goal)
         error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
         best = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
-        step = _gap(np.abs(best)) / 8
+        width = _gap(np.abs(best)) / 8
         tried = np.arange(-6.0, 7.0)
     best = np.where(np.isfinite(goal), best, 0.0)
     tilted: Floats = logits + best[rows.bar] * direction
     return tilted
+
+
+def target(name: str, rest: Floats, step: float, anchor: Anchor) -> Floats:
+    """(K,) where a step (in the attribute's unit) leads from `rest` (K,).
+
+    Amounts that cannot fall below nothing shrink in proportion instead, so no slider silences a piece: downward,
+    density d becomes d * exp(step / d), which begins with the slope of d + step. Range scales the whole piece.
+    """
+    if name == "range":
+        ratio = np.exp(step / anchor.span) if step < 0 else 1 + step / anchor.span
+        return np.asarray(rest * ratio)
+    if name in AMOUNT_NAMES and step < 0:
+        return np.asarray(rest * np.exp(step / np.maximum(rest, 1e-6)))
+    return np.asarray(rest + step)
 
 
 def gauge(

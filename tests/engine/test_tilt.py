@@ -46,10 +46,8 @@ def solved(landscape: np.ndarray, name: str, offset: float) -> tuple[Rows, np.nd
     select = (lambda x: x > 0) if free else (lambda x: hold_counts(x, counts))
     reference = select(rows.logit[None])[0]
     rest = tilt.gauge(rows, reference[None], name, offset > 0, anchor)[0]
-    deviation = float(small.DEVIATIONS[INDEX[name]])
-    logits = tilt.solve(
-        rows, rows.logit, name, offset, rest, reference, select, anchor, deviation, np.arange(BARS)
-    )  # fmt: skip
+    step = offset * float(small.DEVIATIONS[INDEX[name]])
+    logits = tilt.solve(rows, rows.logit, name, step, rest, reference, select, anchor, np.arange(BARS))
     return rows, reference, select(logits[None])[0]
 
 
@@ -75,8 +73,22 @@ def test_targets_that_can_be_reached_are_met(landscape: np.ndarray, name: str) -
     """The mean over bars: a single bar moves in whole notes, rounded up or down by its own dither."""
     for offset in (-0.5, 0.5, 1.0):
         rows, reference, chosen = solved(landscape, name, offset)
-        moved = np.nanmean(value(rows, chosen, name) - value(rows, reference, name))
-        assert moved == pytest.approx(offset * small.DEVIATIONS[INDEX[name]], abs=0.3 * small.DEVIATIONS[INDEX[name]])
+        sigma, rest = small.DEVIATIONS[INDEX[name]], value(rows, reference, name)
+        anchor = tilt.Anchor.of(rows.notes(reference[None]))
+        wanted = np.nanmean(tilt.target(name, rest, offset * sigma, anchor))
+        assert np.nanmean(value(rows, chosen, name)) == pytest.approx(wanted, abs=0.3 * sigma)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_amounts_shrink_towards_nothing_and_never_past_it(name: str) -> None:
+    """Downward a slider begins with the slope of its offset, and even far down something is left."""
+    rest, anchor = np.array([2.0]), tilt.Anchor(60.0, 24.0, np.ones(12))
+    down = [float(tilt.target(name, rest, step, anchor)[0]) for step in (0.0, -0.01, -1.0, -3.0, -9.0)]
+    assert down[0] == 2.0
+    assert (np.diff(down) < 0).all()
+    if name in tilt.AMOUNT_NAMES:
+        assert down[0] - down[1] == pytest.approx(0.01, rel=0.01)
+        assert down[-1] > 0
 
 
 @pytest.mark.parametrize("name", tilt.PITCH_STAGE)
