@@ -33,7 +33,7 @@ def folders() -> list[Path]:
 def system_font() -> Path | None:
     """The best font that the system's packages have installed."""
     found = (folder / name for name in NAMES for folder in folders())
-    return next((path for path in found if path.is_file()), None)
+    return next((path.resolve() for path in found if path.is_file()), None)  # "default" is a link, also to an .sf2
 
 
 def wanted(user: Path | None) -> list[Path]:
