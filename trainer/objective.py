@@ -11,7 +11,7 @@ from engine.model import fields as f
 from engine.model.batch import Bars, Notes
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Batch
-from trainer.losses import Decoded, total
+from trainer.losses import Decoded, check, total
 
 
 class Objective(nn.Module):
@@ -19,6 +19,7 @@ class Objective(nn.Module):
 
     def __init__(self, model: MusicTransformerVAEGAN, config: LossConfig) -> None:
         super().__init__()
+        check(config)
         self.model, self.config = model, config
 
     def forward(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+import torch
 from numpy.typing import NDArray
 
 from engine.checkpoint import Checkpoint
@@ -72,6 +73,7 @@ def personalise(
     model = MusicTransformerVAEGAN(saved.config.model)
     model.load_state_dict(saved.tensors())
     model.requires_grad_(False)
+    torch.manual_seed(seed)  # an adapter begins at random
     adapted = attach(model)
     windows = Mixed(Windows(corpus, config.train, deviations, learned), Windows(replayed, config.train, deviations))
     yield from train(

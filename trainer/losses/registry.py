@@ -6,6 +6,7 @@ depend on batch size or meter. Reported values are unweighted.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.config import LossConfig
+from engine.errors import MorphonyError
 from engine.model.batch import Bars, Notes
 from engine.model.decoder import Fields
 from engine.model.latents import Posterior, kl_to_standard
@@ -61,6 +63,18 @@ def register(
         return function
 
     return add
+
+
+def check(config: LossConfig) -> None:
+    """Raises MorphonyError when a configuration names a term or group nobody registered, or leaves no term on."""
+    groups = {term.group for term in REGISTRY.values()}
+    for name in (*config.weights, *config.off):
+        if name not in REGISTRY and not (name in config.off and name in groups):
+            near = difflib.get_close_matches(name, [*REGISTRY, *groups], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(REGISTRY)}."
+            raise MorphonyError(f"There is no loss term called {name!r}{hint}")
+    if not any(weight_of(term, config) > 0 for term in REGISTRY.values()):
+        raise MorphonyError("Every loss term is switched off, so there is nothing to learn.")
 
 
 def weight_of(term: Term, config: LossConfig, warmup: float = 1.0) -> float:
