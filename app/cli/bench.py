@@ -33,7 +33,7 @@ DRAGGED = ("density", "rhythm", "polyphony", "register", "dynamics", "articulati
 SIZES = (4, 16, 64)  # bars under a drag; the first is what is heard at the playhead
 EVENTS = {4: 12, 16: 6, 64: 3}  # positions of each slider, on each piece
 PIECES = 4
-MEDIAN, FULLEST = 16, 30  # notes in a bar of the pieces that are dragged
+MEDIAN, FULLEST = 16, range(30, 100)  # notes in a bar of the pieces that are dragged
 ROUNDS = 5
 
 
@@ -94,7 +94,11 @@ def _windows(scores: Sequence[Score]) -> list[tuple[Score, int]]:
         first = (len(grid) - SIZES[-1]) // 8 * 4 if len(grid) > SIZES[-1] else 0  # from the middle, a phrase's start
         part = counts[first : first + SIZES[-1]]
         if counts.any():
-            far = abs(float(np.median(part)) - MEDIAN) + 8 * (part.max() < FULLEST) + max(SIZES[-1] - len(part), 0)
+            far = (
+                abs(float(np.median(part)) - MEDIAN)
+                + 8 * (int(part.max()) not in FULLEST)
+                + max(SIZES[-1] - len(part), 0)
+            )
             found.append((far, len(found), score, first))
     return [(score, first) for _, _, score, first in sorted(found, key=lambda f: f[:2])[:PIECES]]
 
