@@ -22,6 +22,7 @@ from engine.score.score import Score
 
 SETTLE_MS = 250  # after a hand edit, and after the last turn of a wheel
 VARY_MS = 700
+REHEARSED_BARS = 64  # decoded once before a hand asks for them
 KEPT_POINTS = 500  # as many as there are steps of undo
 
 
@@ -119,6 +120,14 @@ class Morphing(QObject):
         for key in list(self._pieces)[:-16]:
             del self._pieces[key]
         self._use(piece)
+        self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Have the bars around the playhead decoded once, so that the first drag is as quick as any."""
+        engine, first = self.engine.engine, self.first_bar()
+        if engine is not None:
+            bars = range(first, min(first + REHEARSED_BARS, len(self.piece.grid)))
+            self.engine.rehearse(self.piece, engine.request(offsets={NAMES[0]: 1.0}, bars=bars, first=first))
 
     def _use(self, piece: Any) -> None:
         self.piece = piece

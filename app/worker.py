@@ -6,12 +6,14 @@ Knows jobs and their ends, no widgets and no music. `app.trainer_thread` is its 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from PySide6.QtCore import QMutex, QMutexLocker, QObject, QThread, QWaitCondition, Signal
 
 from app.wording import sentence
@@ -86,14 +88,15 @@ class Job:
     """One piece of work. `score` waits to be encoded, or `piece` to be morphed by `request`."""
 
     id: int
-    kind: str  # "load", "encode" or "morph"
+    kind: str  # one of ORDER
     payload: tuple[Any, ...]
     cancelled: bool = False
     end: JobEnd | None = None
     error: Exception | None = None
 
 
-ORDER: Final = ("load", "encode", "morph")  # what a waiting thread does first
+ORDER: Final = ("load", "encode", "morph", "rehearse")  # what a waiting thread does first
+SHOWN_SECONDS: Final = 0.04  # between two scores of one job: no eye follows faster, and painting takes time too
 
 
 @dataclass(slots=True)
@@ -125,7 +128,7 @@ class EngineThread(QThread):
         self._mutex = QMutex()
         self._wake = QWaitCondition()
         self._desk = _Desk()
-        self._last: tuple[Any, Any, dict[int, Any]] | None = None  # piece, bars, rows by bar of the last morph
+        self._last: tuple[Any, Any, Any] | None = None  # piece, bars in scope, BarsDone of the last morph
         self.state = EngineState.ASLEEP
         self.engine: Engine | None = None
         self.error: Exception | None = None  # what stopped the last job that failed
@@ -143,6 +146,10 @@ class EngineThread(QThread):
     def request(self, piece: Any, request: Any) -> int:
         """Morph a piece; a newer request calls this one off at its next bar."""
         return self._put("morph", (piece, request))
+
+    def rehearse(self, piece: Any, request: Any) -> int:
+        """Morph for nobody to see, so that the first touch finds everything warm; any other job calls it off."""
+        return self._put("rehearse", (piece, request))
 
     def cancel(self) -> None:
         """Call off every morph, waiting or under way."""
@@ -166,7 +173,7 @@ class EngineThread(QThread):
         with QMutexLocker(self._mutex):
             self._desk.waiting[kind] = job
             current = self._desk.current
-            if current is not None and current.kind == kind == "morph":
+            if current is not None and (current.kind == "rehearse" or current.kind == kind == "morph"):
                 current.cancelled = True
             self._wake.wakeAll()
         return job.id
@@ -221,12 +228,28 @@ class EngineThread(QThread):
         assert self.engine is not None
         piece, request = job.payload
         same = self._last is not None and self._last[0] is piece and self._last[1] == request.bars
-        rows: dict[int, Any] = self._last[2] if same and self._last is not None else {}
-        self._last = (piece, request.bars, rows)
+        so_far = self._last[2] if same and self._last is not None else None
+        shown, shown_at = so_far, 0.0
         for done in self.engine.morph(piece, request):
             self.bars_done.emit(job.id, done)
-            for bar in done.bars:
-                rows[bar] = type(done)((bar,), done.notes[done.notes["bar"] == bar])
-            self.score_done.emit(job.id, self.engine.apply(piece, list(rows.values())))
+            so_far = done if so_far is None else _over(so_far, done)
+            self._last = (piece, request.bars, so_far)
+            if time.monotonic() - shown_at > SHOWN_SECONDS:
+                self.score_done.emit(job.id, self.engine.apply(piece, [so_far]))
+                shown, shown_at = so_far, time.monotonic()
             if job.cancelled:  # its first bars were shown all the same: a fast hand must not starve the eye
                 return
+        if shown is not so_far:
+            self.score_done.emit(job.id, self.engine.apply(piece, [so_far]))
+
+    def _rehearse(self, job: Job) -> None:
+        assert self.engine is not None
+        for _ in self.engine.morph(*job.payload):
+            if job.cancelled:
+                return
+
+
+def _over(before: Any, done: Any) -> Any:
+    """BarsDone of all bars so far: those just done over what they were before."""
+    kept = before.notes[~np.isin(before.notes["bar"], done.bars)]
+    return replace(done, bars=tuple({*before.bars, *done.bars}), notes=np.concatenate([kept, done.notes]))

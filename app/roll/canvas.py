@@ -1,4 +1,4 @@
-"""The notes area: one painted widget. Ground and notes are one cached picture, the overlay is painted each frame.
+"""The notes area: one painted widget. Ground, and notes on it, are cached pictures; the overlay is painted each frame.
 
 Mouse events become `Pointer`s and go to the gestures. What is shown comes from `RollState`.
 """
@@ -28,6 +28,7 @@ from app.roll.state import RollState
 from app.theme import current, figures, themes
 
 FRAME_MS = 16
+FADE_MS = 32  # between two frames of a glow: a fade needs no more
 SCROLL_SHARE = 0.12  # of the distance outside, per frame
 DIM = 0.2  # opacity of notes that cannot be edited
 LEAVING = 0.28  # opacity of notes a proposal takes away
@@ -42,8 +43,8 @@ class Canvas(QWidget):
         self.gesture: Gesture | None = None
         self._at = Pointer(0, 0, 0, 0)
         self._wheel = Wheel(roll)
-        self._picture = Picture()
-        self._frames = QTimer(self, interval=FRAME_MS)
+        self._ground, self._picture = Picture(), Picture()
+        self._frames = QTimer(self, interval=FADE_MS)
         self._frames.timeout.connect(self._frame)
         self._outside = QTimer(self, interval=FRAME_MS)
         self._outside.timeout.connect(self._scroll_outside)
@@ -54,7 +55,8 @@ class Canvas(QWidget):
         self.setAccessibleName(self.tr("Piano roll"))
         roll.view_changed.connect(self._look)
         roll.options_changed.connect(self._look)
-        roll.notes_changed.connect(self._on_notes)
+        roll.notes_changed.connect(self._on_song)
+        roll.proposal_changed.connect(self._on_notes)
         roll.selection_changed.connect(self._on_selection)
         roll.playhead_moved.connect(self._on_playhead)
         themes.changed.connect(self._look)
@@ -66,7 +68,7 @@ class Canvas(QWidget):
         roll, theme, ratio = self.roll, current(), self.devicePixelRatioF()
         painter = QPainter(self)
         painter.drawPixmap(0, 0, self._paint_picture(ratio))
-        overlay.paint_changes(painter, roll, theme, ratio)
+        overlay.paint_changes(painter, roll, theme, ratio, event.rect())
         if self._at.row >= 0 and self.gesture is None and self._at.row < len(roll.index):
             overlay.paint_hover(painter, roll, self._at.row, theme, ratio)
         if self.gesture is not None:
@@ -82,10 +84,7 @@ class Canvas(QWidget):
         if is_old:
             roll, theme = self.roll, current()
             painter = QPainter(picture)
-            step = roll.snap.step(roll.grid, roll.view.px_per_tick, roll.view.left) if roll.snap.on else 0.0
-            scale = roll.scale.pitch_classes if roll.show_scale and roll.scale else None
-            grid.paint(painter, roll.view, roll.grid, theme, step, scale, ratio)
-            overlay.paint_marked(painter, roll, theme)
+            painter.drawPixmap(0, 0, self._paint_ground(ratio))
             overlay.paint_ghosts(painter, roll, theme, ratio)
             rows = roll.index.inside(*roll.view.ticks, *roll.view.pitches)
             opacity = np.ones(len(rows))
@@ -104,6 +103,18 @@ class Canvas(QWidget):
             painter.end()
         return picture
 
+    def _paint_ground(self, ratio: float) -> QPixmap:
+        ground, is_old = self._ground.ready(self, ratio)
+        if is_old:
+            roll, theme = self.roll, current()
+            painter = QPainter(ground)
+            step = roll.snap.step(roll.grid, roll.view.px_per_tick, roll.view.left) if roll.snap.on else 0.0
+            scale = roll.scale.pitch_classes if roll.show_scale and roll.scale else None
+            grid.paint(painter, roll.view, roll.grid, theme, step, scale, ratio)
+            overlay.paint_marked(painter, roll, theme)
+            painter.end()
+        return ground
+
     def _paint_empty(self, painter: QPainter) -> None:
         theme = current()
         middle = self.height() // 2
@@ -119,10 +130,15 @@ class Canvas(QWidget):
     # ------------------------------------------------------------------ what changed
 
     def _look(self, *_: object) -> None:
+        self._ground.forget()
         self._picture.forget()
         self._at = self._pointer(self._at.x, self._at.y) if self.underMouse() else self._at
         self._show_cursor()
         self.update()
+
+    def _on_song(self) -> None:
+        self._ground.forget()  # bars, scale and the end may be others
+        self._on_notes()
 
     def _on_notes(self) -> None:
         self._picture.forget()

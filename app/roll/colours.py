@@ -59,7 +59,7 @@ def mixed(a: str, b: str, share: float) -> QColor:
 def faded(colour: str | QColor, alpha: float) -> QColor:
     """The colour at an opacity of 0 to 1."""
     result = QColor(colour)
-    result.setAlphaF(float(np.clip(alpha * result.alphaF(), 0.0, 1.0)))
+    result.setAlphaF(min(max(alpha * result.alphaF(), 0.0), 1.0))
     return result
 
 

@@ -5,6 +5,7 @@ x grows with time, y downwards from pitch 127. Nothing here knows about widgets 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +43,7 @@ class Coordinates:
 
     def pitch_of(self, y: float) -> int:
         """The pitch whose row holds y; the nearest one beyond the ends."""
-        return int(np.clip(PITCHES - 1 - np.floor((y + self.top) / self.row), 0, PITCHES - 1))
+        return min(max(PITCHES - 1 - math.floor((y + self.top) / self.row), 0), PITCHES - 1)
 
     @property
     def ticks(self) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from app.roll.gestures.gesture import Pointer
 from app.roll.gestures.wheel import Wheel
 from app.roll.layers import overlay
 from app.roll.layers.grid import lines
+from app.roll.layers.picture import Picture
 from app.roll.layers.rects import fill, table
 from app.roll.state import RollState
 from app.theme import current, figures, themes
@@ -29,6 +30,7 @@ class Ruler(QWidget):
         self.roll = roll
         self.gesture: Bars | None = None
         self._wheel = Wheel(roll)
+        self._picture = Picture()
         self.setFixedHeight(HEIGHT)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -42,8 +44,19 @@ class Ruler(QWidget):
         return QSize(400, HEIGHT)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        roll, theme, view = self.roll, current(), self.roll.view
+        picture, is_old = self._picture.ready(self, self.devicePixelRatioF())
+        if is_old:
+            inner = QPainter(picture)
+            self._paint_ground(inner)
+            inner.end()
         painter = QPainter(self)
+        painter.drawPixmap(0, 0, picture)
+        x = self.roll.view.x_of(self.roll.playhead)
+        if -overlay.PLAYHEAD_PX <= x <= self.width() + overlay.PLAYHEAD_PX:
+            overlay.paint_playhead(painter, x, HEIGHT, current(), mark=True)
+
+    def _paint_ground(self, painter: QPainter) -> None:
+        roll, theme, view = self.roll, current(), self.roll.view
         painter.fillRect(self.rect(), QColor(theme.ground))
         if roll.bars is not None:
             a, b = (view.x_of(float(roll.grid.starts[bar])) for bar in (roll.bars.start, roll.bars.stop))
@@ -53,9 +66,6 @@ class Ruler(QWidget):
             painter.fillRect(QRectF(a, 0, b - a, 3), QColor(theme.accent))
         self._paint_lines(painter)
         painter.fillRect(0, HEIGHT - 1, self.width(), 1, QColor(theme.hairline))
-        x = view.x_of(roll.playhead)
-        if -overlay.PLAYHEAD_PX <= x <= self.width() + overlay.PLAYHEAD_PX:
-            overlay.paint_playhead(painter, x, HEIGHT, theme, mark=True)
 
     def _paint_lines(self, painter: QPainter) -> None:
         roll, theme, view = self.roll, current(), self.roll.view
@@ -103,6 +113,7 @@ class Ruler(QWidget):
             painter.drawText(QRect(x + 28, 0, 40, HEIGHT - 4), Qt.AlignmentFlag.AlignVCenter, f"{now[0]}/{now[1]}")
 
     def _repaint(self, *_: object) -> None:
+        self._picture.forget()
         self.update()
 
     def _on_playhead(self, before: float, now: float) -> None:

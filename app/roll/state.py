@@ -29,6 +29,7 @@ class RollState(QObject):
     """The roll's model. Rows are indices into `document.score.notes`."""
 
     notes_changed = Signal()
+    proposal_changed = Signal()  # the song is as it was; what lies over it is another
     view_changed = Signal()
     selection_changed = Signal(object)  # Rows
     options_changed = Signal()  # pencil, snap, track, ghosts, scale, bars, loop, follow
@@ -114,7 +115,7 @@ class RollState(QObject):
 
     def _on_previewed(self, score: Score | None) -> None:
         self.traces.propose(score)
-        self.notes_changed.emit()
+        self.proposal_changed.emit()
 
     def _read(self, score: Score) -> None:
         self._shown = score

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from app.roll.colours import faded
@@ -18,6 +18,7 @@ from app.roll.state import RollState
 from app.theme import Theme
 from engine.score.edit import Rows
 
+GLOW_PX = 8  # how far a glow reaches beyond its note, and a little more
 PLAYHEAD_PX = 8  # half the width of what the playhead paints, mark in the ruler included
 
 
@@ -30,10 +31,13 @@ def paint_ghosts(painter: QPainter, roll: RollState, theme: Theme, ratio: float)
         _shapes(painter, rects_of(roll.view, roll.traces.ghosts, rows, ratio), faded(theme.text_dim, 0.17))
 
 
-def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float) -> None:
-    """The proposal as a translucent layer, a glow on every note that changed a moment ago; what went fades out."""
+def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float, where: QRect) -> None:
+    """The proposal as a translucent layer, a glow on every note that changed a moment ago; what went fades out.
+
+    Only what reaches into `where` is painted.
+    """
     traces, view = roll.traces, roll.view
-    rows = _visible(view, traces.proposed)
+    rows = _visible(view, traces.proposed, where)
     if 0 < len(rows) <= MANY:
         rects = rects_of(view, traces.proposed, rows, ratio)
         _shapes(painter, rects, faded(theme.proposal, 0.42), QPen(faded(theme.proposal, 0.95), 1))
@@ -41,10 +45,10 @@ def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float
     if not traces.is_moving(theme.fade_ms / 1000):
         return
     fresh = 1 - float(_settled(np.array([traces.ghosts_since]), theme)[0])
-    gone = _visible(view, traces.ghosts) if fresh > 0 else NOBODY
+    gone = _visible(view, traces.ghosts, where) if fresh > 0 else NOBODY
     if 0 < len(gone) <= MANY:
         _shapes(painter, rects_of(view, traces.ghosts, gone, ratio), faded(theme.text_dim, 0.35 * fresh))
-    rows = _visible(view, roll.index)
+    rows = _visible(view, roll.index, where)
     young = rows[traces.born[rows] > time.monotonic() - theme.fade_ms / 1000]
     if 0 < len(young) <= MANY:
         _glow(painter, rects_of(view, roll.index, young, ratio), _settled(traces.born[young], theme), theme)
@@ -92,8 +96,11 @@ def paint_playhead(painter: QPainter, x: float, height: float, theme: Theme, mar
         )
 
 
-def _visible(view: Coordinates, index: NoteIndex) -> Rows:
-    return index.inside(*view.ticks, *view.pitches)
+def _visible(view: Coordinates, index: NoteIndex, where: QRect | None = None) -> Rows:
+    if where is None:
+        return index.inside(*view.ticks, *view.pitches)
+    start, stop = view.tick_of(where.left() - GLOW_PX), view.tick_of(where.right() + 1 + GLOW_PX)
+    return index.inside(start, stop, *view.pitches)
 
 
 def _settled(born: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
@@ -125,6 +132,7 @@ def _shapes(
     painter.setPen(pen or Qt.PenStyle.NoPen)
     painter.setBrush(colour)
     inset = 0.5 if pen else 0.0
-    for x, y, w, h in rects.tolist():
-        r = min(radius, w / 2, h / 2.5)
-        painter.drawRoundedRect(QRectF(x + inset, y + inset, max(w - 2 * inset, 1), max(h - 2 * inset, 1)), r, r)
+    radii = np.minimum(radius, np.minimum(rects[:, 2] / 2, rects[:, 3] / 2.5)).tolist()
+    sizes = np.maximum(rects[:, 2:] - 2 * inset, 1)
+    for (x, y), (w, h), r in zip((rects[:, :2] + inset).tolist(), sizes.tolist(), radii, strict=True):
+        painter.drawRoundedRect(QRectF(x, y, w, h), r, r)
