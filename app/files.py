@@ -17,7 +17,7 @@ from app.background import Background
 from app.document import Document
 from app.project import Project
 from app.settings import Settings
-from engine.errors import MorphonyError
+from engine.errors import MorphonyError, reason
 from engine.score import midi
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
@@ -27,6 +27,7 @@ class Files(QObject):
     """Everything the File menu does."""
 
     problem = Signal(str)
+    not_saved = Signal(str)  # saving failed: the changes are still in the window, and may go elsewhere
     notice = Signal(str)
     folder_dropped = Signal(object)  # Path: a folder of music
     project_opened = Signal(object)  # Project, just after the document loaded it
@@ -106,7 +107,7 @@ class Files(QObject):
 
     def _save(self, path: Path) -> None:
         kept = self.snapshot()
-        self.background.run(lambda: project.write(kept, path), lambda _: self._saved(path, kept), self.problem.emit)
+        self.background.run(lambda: project.write(kept, path), lambda _: self._saved(path, kept), self.not_saved.emit)
 
     def _saved(self, path: Path, kept: Project) -> None:
         self.project_path, self.name = path, path.stem
@@ -150,7 +151,7 @@ class Files(QObject):
             try:
                 work()
             except OSError as error:
-                raise MorphonyError(f"{path.name} was not written: {error.strerror or error}.") from error
+                raise MorphonyError(f"{path.name} was not written: {reason(error)}.") from error
 
         self.background.run(
             guarded, lambda _: self.notice.emit(self.tr("Wrote {0}.").format(path.name)), self.problem.emit
@@ -187,7 +188,7 @@ class Files(QObject):
         try:
             project.write(self.snapshot(), path)
         except MorphonyError as error:
-            self.problem.emit(str(error))
+            self.not_saved.emit(str(error))
             return False
         return True
 

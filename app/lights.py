@@ -27,6 +27,7 @@ class SoundLights(QObject):
     """Owns the two ports the studio plays to, and the lights that speak for them."""
 
     problem = Signal(str)
+    solved = Signal(str)  # the sentence of a problem that is no more
 
     def __init__(self, player: Player, settings: Settings, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -73,11 +74,14 @@ class SoundLights(QObject):
             self._show(self.midi_light, status)
 
     def _show(self, light: StatusLight, status: Status) -> None:
+        before, said = light.state, light.sentence
         opening = not status.ok and light.state is Light.WAITING and "being opened" in status.sentence
         light.show_state(Light.GOOD if status.ok else Light.WAITING if opening else Light.BAD, status.sentence)
         test = self.tone if light is self.sound_light else self.note
         test.setEnabled(status.ok)
         test.setToolTip("" if status.ok else status.sentence)
+        if light is self.sound_light and before is Light.BAD and status.sentence != said:
+            self.solved.emit(said)
         if light is self.sound_light and not status.ok and not opening:
             self.problem.emit(status.sentence)
 
@@ -106,32 +110,52 @@ class SoundLights(QObject):
 
 
 class EngineLight(QObject):
-    """The light of the engine: which device and why, or why not."""
+    """The light of the engine: which device and why, or why not; which style is on the model."""
 
     def __init__(self, engine: EngineThread, retry: Callable[[], object], parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.engine = engine
         self.light = StatusLight(self.tr("Engine"))
-        self.light.show_state(Light.WAITING, self.tr("The model is loading; the sliders wake when it is there."))
         self.style = QLabel()
         self.style.setWordWrap(True)
         self.style.hide()
         self.light.popover.add_row(self.style)
-        self.again = self.light.popover.add_button(self.tr("Load the starter model"), retry)
+        self.again = self.light.popover.add_button("", retry)
+        self._wanted, self._style, self._device = "", "", ""  # the style being loaded, the one in use, and where
+        self._on_state(EngineState.LOADING)
+        self._offer("")
         engine.ready.connect(self._on_ready)
-        engine.failed.connect(lambda words: self.light.show_state(Light.BAD, words))
+        engine.failed.connect(self._on_failed)
         engine.state_changed.connect(self._on_state)
 
-    def _on_ready(self, reason: str) -> None:
-        self.light.show_state(Light.GOOD, self.tr("The model is ready on {0}.").format(reason))
+    def name_style(self, name: str) -> None:
+        """Say which style is being loaded on the model; none with an empty name."""
+        self._wanted = name
+
+    def _on_ready(self, device: str) -> None:
+        self._style, self._device = self._wanted, device
+        self._show_ready()
+
+    def _on_failed(self, words: str) -> None:
+        if self.engine.engine is not None:  # a style did not load: what was there before is still at work
+            self._show_ready()
+            return
+        self.light.show_state(Light.BAD, words)
+        self._offer(self.tr("Try again"))
 
     def _on_state(self, state: EngineState) -> None:
         if state is EngineState.LOADING:
             self.light.show_state(Light.WAITING, self.tr("The model is loading; the sliders wake when it is there."))
 
-    def name_style(self, name: str) -> None:
-        """Say which style is loaded on the model; none with an empty name."""
-        self.style.setText(self.tr("Style: {0}").format(name))
-        self.style.setVisible(bool(name))
+    def _show_ready(self) -> None:
+        self.light.show_state(Light.GOOD, self.tr("The model is ready on {0}.").format(self._device))
+        self.style.setText(self.tr("Style: {0}").format(self._style))
+        self.style.setVisible(bool(self._style))
+        self._offer(self.tr("Back to the starter model") if self._style else "")
+
+    def _offer(self, text: str) -> None:
+        self.again.setText(text)
+        self.again.setVisible(bool(text))
 
 
 def _arpeggio(port: Port | None) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.errors import MorphonyError
+from engine.errors import MorphonyError, reason
 from engine.score import midi
 from engine.score.score import NOTE, Event, Meter, Score, Tempo, Track
 
@@ -56,7 +56,7 @@ def write(project: Project, path: Path, backup: bool = True) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise MorphonyError(f"{path.name} was not saved: {error.strerror or error}.") from error
+        raise MorphonyError(f"{path.name} was not saved: {reason(error)}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,7 +70,7 @@ def read(path: Path) -> Project:
             raise MorphonyError(f"{path.name} is too large to be a project.")
         data = path.read_bytes()
     except OSError as error:
-        raise MorphonyError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+        raise MorphonyError(f"{path.name} cannot be read: {reason(error)}.") from error
     return from_bytes(data, path.name)
 
 

@@ -81,6 +81,8 @@ class Studio(QObject):
         # Files
         self.files = Files(self.document, self.settings, self.window, self.snapshot)
         self._told_to_leave = False
+        self._wanted_style: Path | None = None
+        self._engine_trouble = ""  # why the last model or style did not load
         self._starters = (
             (QTimer(self, singleShot=True, interval=0), lambda: self.sound.open(self._synth, self._midi)),
             (QTimer(self, singleShot=True, interval=START_ENGINE_MS), self.load_starter),
@@ -136,6 +138,8 @@ class Studio(QObject):
         window.may_close = files.may_discard
         for speaker in (files.problem, self.morphing.problem, self.sound.problem, self.training.problem):
             speaker.connect(messages.problem)
+        files.not_saved.connect(lambda words: messages.problem(words, self.tr("Save as…"), files.save_as))
+        self.sound.solved.connect(messages.solved)
         files.notice.connect(messages.notice)
         files.song_opened.connect(self._name_song)
         files.project_opened.connect(self._restore)
@@ -188,6 +192,7 @@ class Studio(QObject):
         self.window.messages.notice(self.tr("Loading the style {0}…").format(folder.name))
 
     def _load(self, adapter: Path | None) -> None:
+        self._wanted_style = adapter
         self.player.set_look_ahead(LOOK_AHEAD_WHILE_LOADING)
         if not self.engine.isRunning():
             self.engine.start()
@@ -207,7 +212,8 @@ class Studio(QObject):
         self.trainer.stop()
         self.files.background.wait()
         self.autosave.stop(keep=self._told_to_leave)
-        self.document.undo_stack.blockSignals(True)  # it tells of its own end
+        for teller in (self.document.undo_stack, self.training_dock):  # they tell of their own end
+            teller.blockSignals(True)
         self.settings.set_bytes("geometry", self.window.saveGeometry())
         self.settings.set_bytes("state", self.window.saveState())
         self.settings.sync()
@@ -217,15 +223,19 @@ class Studio(QObject):
 
     def _on_ready(self, reason: str) -> None:
         self.player.set_look_ahead()
+        self.window.messages.solved(self._engine_trouble)
         self.latents.say("")
         self._enable("vary", "")
         self.morphing.on_ready()
 
     def _on_engine_failed(self, words: str) -> None:
         self.player.set_look_ahead()
-        self.window.messages.problem(words, self.tr("Try again"), self.load_starter)
+        style = self._wanted_style
+        again = self.load_starter if style is None else lambda: self.use_style(style)
+        self._engine_trouble = words
+        self.window.messages.problem(words, self.tr("Try again"), again)
         if self.engine.engine is None:
-            self.latents.say(self.tr("Without a model the sliders rest. {0}").format(words))
+            self.latents.say(words)
             self.morph_state.disable(words)
             self._enable("vary", words)
 

@@ -16,6 +16,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QThread, Signal
 
 from app import trainer_process
+from app.wording import sentence
 from engine.errors import MorphonyError
 
 POLL_S = 0.1
@@ -126,8 +127,8 @@ class TrainerThread(QThread):
             process.start()
             theirs.close()
             state, words = self._listen(ours, process)
-        except OSError as error:
-            state, words = TrainerState.FAILED, f"The trainer did not start: {error}."
+        except Exception as error:
+            state, words = TrainerState.FAILED, f"The trainer did not start: {sentence(error).rstrip('.')}."
         finally:
             ours.close()
         if process.pid is not None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from engine import config as configuration
 from engine.config import Config
-from engine.errors import MorphonyError
+from engine.errors import MorphonyError, reason
 from engine.tokens import vocab
 
 FORMAT = 1
@@ -56,7 +56,7 @@ def save(
                 os.fsync(out.fileno())
         _replace(folder, fresh)
     except OSError as error:
-        raise MorphonyError(f"{folder.name} could not be saved: {error.strerror or error}.") from error
+        raise MorphonyError(f"{folder.name} could not be saved: {reason(error)}.") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -84,11 +84,13 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if not folder.is_dir():
+            raise MorphonyError(f"{folder.name} is missing: there is no folder {folder}.")
         try:
             manifest = json.loads(self._bytes("manifest.json"))
             sums = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise MorphonyError(f"{folder.name} is not a model: its manifest cannot be read.") from error
+            raise MorphonyError(f"{folder.name} has no readable manifest.json, as a model must.") from error
         if manifest.get("format") != FORMAT or manifest.get("vocabulary") != vocab.VERSION:
             raise MorphonyError(f"{folder.name} was written by another version of Morphony.")
         missing = [name for name in REQUIRED if name not in sums]

@@ -88,7 +88,7 @@ class Session:
     @classmethod
     def open(cls, model_dir: Path | None = None, device: str = "auto", adapter: Path | None = None) -> Session:
         """Load a model folder (the starter by default), with a style on top if its folder (or run folder) is given."""
-        saved = Checkpoint(model_dir or STARTER)
+        saved = Checkpoint(model_dir) if model_dir is not None else _starter()
         chosen, reason = devices.choose(device)
         if chosen.type == "cpu":
             torch.set_num_threads(1)  # under load two OpenMP threads run many times slower than one
@@ -156,6 +156,15 @@ def conditions_of(grid: BarGrid, parts: int) -> Bars:
         phrase=torch.arange(n) // PHRASE_BARS,
         piece=torch.zeros(-(-n // PHRASE_BARS), dtype=torch.int64),
     )
+
+
+def _starter() -> Checkpoint:
+    """The model that comes with Morphony; where it is not whole, the sentence says how to get it back."""
+    try:
+        return Checkpoint(STARTER)
+    except MorphonyError as error:
+        trouble = str(error).removeprefix(STARTER.name).rstrip(".")
+        raise MorphonyError(f"The starter model{trouble}; install Morphony again to get it back.") from error
 
 
 def _load(saved: Checkpoint) -> MusicTransformerVAEGAN:

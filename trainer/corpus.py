@@ -69,6 +69,8 @@ def list_files(folder: Path, where: str = "") -> list[tuple[Path, str]]:
         return _list_table(folder, where)
     if folder.is_file():
         return [(folder, folder.parent.name)]
+    if not folder.exists():
+        raise MorphonyError(f"There is no file or folder {folder}.")
     if not folder.is_dir():
         raise MorphonyError(f"{folder.name} is neither a folder, a MIDI file nor a .tsv table.")
     found = []

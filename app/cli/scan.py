@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli import arguments, output
+from engine.errors import MorphonyError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from trainer.corpus import list_files, scan
 
     total = len(list_files(args.folder, args.where))
+    if not total:
+        raise MorphonyError(f"There is no music in {args.folder}" + (f" where {args.where}." if args.where else "."))
     progress = output.Progress(total)
     files: list[dict[str, Any]] = []
     for done, report in enumerate(scan(args.folder, args.where)):

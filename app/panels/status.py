@@ -53,6 +53,14 @@ class Popover(QFrame):
         self.buttons.insertWidget(self.buttons.count() - 1, button)
         return button
 
+    def fit(self) -> None:
+        """Take the height of what is in it: a wrapped sentence has none before it is dressed."""
+        self.ensurePolished()
+        for label in self.findChildren(QLabel):
+            label.ensurePolished()
+        self.body.invalidate()
+        self.setFixedHeight(self.body.totalHeightForWidth(self.width()))
+
     def add_row(self, widget: QWidget) -> None:
         """Add a widget between the sentence and the buttons."""
         self.body.insertWidget(self.body.count() - 1, widget)
@@ -86,7 +94,7 @@ class StatusLight(QAbstractButton):
     def open(self) -> None:
         """Show the popover under the light, inside the window."""
         self.before_open()
-        self.popover.adjustSize()
+        self.popover.fit()
         corner = self.mapToGlobal(QPoint(self.width() - self.popover.width(), self.height() + 8))
         self.popover.move(corner)
         self.popover.show()

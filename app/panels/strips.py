@@ -78,11 +78,12 @@ class MessageStrip(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("message_strip")
-        self.setFixedHeight(40)
+        self.setMinimumHeight(40)
         self._icon = QLabel()
         self.text = QLabel()
         self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setMinimumWidth(80)
+        self.text.setWordWrap(True)  # a long sentence takes a second line rather than lose its end
         self._act = QPushButton()
         self._then: Callable[[], object] = lambda: None
         self._act.clicked.connect(self._run)
@@ -90,7 +91,7 @@ class MessageStrip(QFrame):
         self._close.setAccessibleName(self.tr("Dismiss"))
         self._close.clicked.connect(self._next)
         row = QHBoxLayout(self)
-        row.setContentsMargins(16, 0, 8, 0)
+        row.setContentsMargins(16, 4, 8, 4)
         row.setSpacing(8)
         row.addWidget(self._icon)
         row.addWidget(self.text, 1)
@@ -111,6 +112,12 @@ class MessageStrip(QFrame):
     def problem(self, sentence: str, action: str = "", then: Callable[[], object] | None = None) -> None:
         """Say what does not work; it stays until dismissed, and other problems wait behind it."""
         self._say(sentence, True, action, then)
+
+    def solved(self, sentence: str) -> None:
+        """Take a problem back that is no more."""
+        self._waiting = [message for message in self._waiting if message[0] != sentence]
+        if self._bad and self._shown[0] == sentence:
+            self._next()
 
     def _say(self, sentence: str, bad: bool, action: str, then: Callable[[], object] | None) -> None:
         message = (sentence, bad, action, then)

@@ -84,6 +84,7 @@ class TrainingPanel(QWidget):
         self.steps.setValue(STEPS)
         self.steps.setSuffix(self.tr(" steps"))
         self.steps.setToolTip(self.tr("How long to train: type, or use the arrow keys."))
+        self.steps.lineEdit().setTextMargins(8, 0, 8, 0)
         self.steps.setAccessibleName(self.tr("Training steps"))
         self.steps.valueChanged.connect(lambda _: self._show())
         self.progress = QProgressBar()
@@ -155,7 +156,7 @@ class TrainingPanel(QWidget):
         {
             Stage.EMPTY: self.choose,
             Stage.SCANNING: self.trainer.cancel,
-            Stage.REPORT: self.start,
+            Stage.REPORT: self.choose if self._why_not() else self.start,
             Stage.TRAINING: self.trainer.cancel,
             Stage.RESULT: self._use,
         }[self.stage]()
@@ -206,7 +207,8 @@ class TrainingPanel(QWidget):
     def _on_report(self, report: FileReport) -> None:
         self.reports.append(report)
         if not report.ok:
-            self.refused.addItem(f"{report.path}\n{report.reason}")
+            name = Path(report.path).name
+            self.refused.addItem(report.reason.replace(name, report.path, 1) or report.path)
         if len(self.reports) % 10 == 1:
             self._show()
 
@@ -260,12 +262,12 @@ class TrainingPanel(QWidget):
         self.other_button.setText(other)
         self.other_button.setVisible(bool(other))
         self.refused.setVisible(self.refused.count() > 0)
-        self.steps.setVisible(self.stage is Stage.REPORT)
+        self.steps.setVisible(self.stage is Stage.REPORT and not self._why_not())
         self.progress.setVisible(self.stage in (Stage.SCANNING, Stage.TRAINING))
         training = self.stage is Stage.TRAINING and self.history.steps
         self.progress.setRange(0, self.history.steps[-1].steps if training else 0)
         self.progress.setValue(self.history.steps[-1].n if training else 0)
-        refusal = self._why_not()
+        refusal = self._why_not() if self.stage is Stage.RESULT else ""
         self.main_button.setEnabled(not refusal)
         self.main_button.setToolTip(refusal)
 
@@ -275,8 +277,10 @@ class TrainingPanel(QWidget):
         if self.stage is not Stage.REPORT:
             return ""
         kept = sum(r.ok for r in self.reports)
+        if not self.reports:
+            return self.tr("There is no MIDI file in this folder.")
         if not kept:
-            return self.tr("No file of this folder can be used.")
+            return self.tr("No file in this folder can be used; the list says why.")
         if kept < 2:
             return self.tr("It takes two pieces at least: one to learn from and one to check on.")
         if sum(r.notes for r in self.reports) < MIN_NOTES:
@@ -293,20 +297,20 @@ class TrainingPanel(QWidget):
         return self.tr("Looking at {0}").format(name), words, self.tr("Cancel"), ""
 
     def _say_report(self) -> tuple[str, str, str, str]:
-        kept = [r for r in self.reports if r.ok]
+        name = self.folder.name if self.folder else ""
+        kept, refusal = [r for r in self.reports if r.ok], self._why_not()
+        if not kept:
+            return name, refusal, self.tr("Another folder…"), ""
         left_out = len(self.reports) - len(kept)
         lines = [
             self.tr("{0} of {1} files can be used").format(len(kept), len(self.reports))
             + (self.tr("; {0} left out, see the list.").format(left_out) if left_out else "."),
             self.tr("{0:,} notes in {1}.").format(sum(r.notes for r in kept), duration(sum(r.seconds for r in kept))),
         ]
-        refusal = self._why_not()
         if refusal:
-            lines = [lines[0], refusal]
-        else:
-            seconds = self.steps.value() * self.settings.get("step_seconds", float)
-            lines.append(self.tr("About {0} on this computer; you can go on composing.").format(duration(seconds)))
-        name = self.folder.name if self.folder else ""
+            return name, f"{lines[0]}\n{refusal}", self.tr("Another folder…"), ""
+        seconds = self.steps.value() * self.settings.get("step_seconds", float)
+        lines.append(self.tr("About {0} on this computer; you can go on composing.").format(duration(seconds)))
         return name, "\n".join(lines), self.tr("Fine-tune"), self.tr("Another folder…")
 
     def _say_training(self) -> tuple[str, str, str, str]:

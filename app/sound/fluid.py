@@ -128,7 +128,9 @@ class Fluid:
         own = fluid.load(fonts.OWN)
         if not any(fluid.load(path) for path in wanted) and not own:
             fluid.close()
-            raise MorphonyError(f"No sound: there is no sound font, not even our own at {fonts.OWN}.")
+            raise MorphonyError(
+                "No sound: there is no sound font, not even our own; install Morphony again, or any General MIDI font."
+            )
         return fluid
 
     def load(self, font: Path) -> bool:

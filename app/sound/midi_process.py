@@ -45,8 +45,9 @@ def working_api(rtmidi: Any) -> Any:
 def nobody_answers() -> str:
     """Say that no MIDI system works here."""
     on_linux = sys.platform.startswith("linux")
-    who = "neither a JACK server nor the ALSA sequencer answers" if on_linux else "the system's MIDI does not answer"
-    return f"No MIDI output: {who} on this machine."
+    if on_linux:
+        return "No MIDI output: neither JACK nor ALSA answers; start JACK, or load ALSA's part (sudo modprobe snd-seq)."
+    return "No MIDI output: the system's MIDI does not answer; start the computer again."
 
 
 def find_port(names: Sequence[str], wanted: str) -> int | None:

@@ -209,7 +209,8 @@ class SynthOut:
         if not fluid.open_driver(self._drivers):
             fluid.close()
             tried = ", ".join(self._drivers)
-            status = Status(False, f"No sound: no audio device could be opened (tried {tried}).")
+            words = f"No sound: no audio device could be opened (tried {tried}); connect one or start the sound server."
+            status = Status(False, words)
             self._answers.put(Opened(None, None, status))
             return
         clock = AudioClock()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import symusic
 
-from engine.errors import MorphonyError
+from engine.errors import MorphonyError, reason
 from engine.score import midi_parser, midi_writer
 from engine.score.score import DEFAULT_TEMPO, DRUM_CHANNEL, NOTE, Meter, Score, Tempo, Track, pitched_channel
 
@@ -55,7 +55,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     name = Path(path).name
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: opening a device may already do something
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise MorphonyError(f"{name} is a folder, not a file.")
+        if not stat.S_ISREG(mode):  # before opening: opening a device may already do something
             raise MorphonyError(f"{name} is not a regular file.")
         with open(os.open(path, flags), "rb") as file:
             found = os.fstat(file.fileno())
@@ -66,7 +69,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
                 raise MorphonyError(f"{name} is {size} large; MIDI files over {MAX_BYTES >> 20} MiB are not opened.")
             return file.read(MAX_BYTES)
     except OSError as error:
-        raise MorphonyError(f"{name} cannot be read: {error.strerror or error}.") from error
+        raise MorphonyError(f"{name} cannot be read: {reason(error)}.") from error
     except ValueError as error:  # a NUL in the path
         raise MorphonyError(f"{name!r} is not a possible file name.") from error
 
@@ -94,7 +97,7 @@ def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
         temporary = ""
         _sync_folder(target.parent)
     except OSError as error:
-        raise MorphonyError(f"{target.name} could not be saved: {error.strerror or error}.") from error
+        raise MorphonyError(f"{target.name} could not be saved: {reason(error)}.") from error
     finally:
         if temporary:
             with suppress(OSError):

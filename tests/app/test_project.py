@@ -198,7 +198,7 @@ def test_a_disk_that_fails_at_any_step_leaves_the_old_or_the_new_song(
     back = project.read(path).score
     assert same(back, new.score) or same(back, old.score)
     if said:
-        assert said == "song.morphony was not saved: No space left on device."
+        assert said == "song.morphony was not saved: the disk is full."
     else:
         assert same(back, new.score)
         assert len(calls) < at or calls[at - 1] == "os.link"  # without links the backup is a copy

@@ -63,7 +63,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(trainer: TrainerThread, tmp_pa
         trainer.scan(tmp_path / "nowhere")
     state, words = ended.args
     assert state is TrainerState.FAILED
-    assert words.startswith("nowhere is neither a folder")
+    assert words.startswith("There is no file or folder ")
 
 
 def test_one_job_at_a_time(trainer: TrainerThread, tmp_path: Path, qtbot: QtBot) -> None:

@@ -76,4 +76,5 @@ def test_no_sound_card_is_one_sentence(song: Path) -> None:
     command = [sys.executable, "-m", "app", "play", str(song), "--synth"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    assert done.stderr.strip() == "No sound: no audio device could be opened (tried jack, pipewire, pulseaudio, alsa)."
+    trouble = "No sound: no audio device could be opened (tried jack, pipewire, pulseaudio, alsa); "
+    assert done.stderr.strip() == trouble + "connect one or start the sound server."

@@ -279,7 +279,7 @@ def test_what_is_not_a_midi_file_is_refused_in_one_sentence(tmp_path: Path) -> N
     reasons = {
         "pipe.mid": "not a regular file",
         "zero.mid": "not a regular file",
-        "": "not a regular file",
+        "": "is a folder, not a file",
         "big.mid": "64 MiB",
         "empty.mid": "is empty",
         "text.mid": "not a MIDI file",
@@ -307,7 +307,7 @@ def test_saving_replaces_the_file_whole(tmp_path: Path, monkeypatch: pytest.Monk
     for step in ("fsync", "replace"):
         with monkeypatch.context() as broken:
             broken.setattr(os, step, full)
-            with pytest.raises(MorphonyError, match=r"song.mid could not be saved: No space left"):
+            with pytest.raises(MorphonyError, match=r"song.mid could not be saved: the disk is full"):
                 write(replace(score, tracks=(Track("other"),)), path)
         assert path.read_bytes() == before
         assert [p.name for p in tmp_path.iterdir()] == ["song.mid"]
