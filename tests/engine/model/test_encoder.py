@@ -43,6 +43,17 @@ def test_a_phrase_of_three_bars_is_not_disturbed_by_a_phrase_of_four(encoder: En
     assert torch.allclose(alone, four_and_three[4:], atol=1e-5)
 
 
+def test_a_phrase_is_the_mean_of_the_bars_it_has(encoder: Encoder) -> None:
+    """A phrase of one bar is that bar: the three that are not there count for nothing."""
+    encoder.song = torch.nn.ModuleList()  # without attention among the bars
+    features = torch.randn(5, small.MODEL.bar_dim)
+    with torch.no_grad():
+        phrases = encoder.phrase_features(features, small.conditions([96] * 5))
+        placed = features + encoder.place(torch.tensor([0, 1, 2, 3, 0]))
+    assert torch.allclose(phrases[0], placed[:4].mean(0), atol=1e-6)
+    assert torch.allclose(phrases[1], placed[4], atol=1e-6)
+
+
 def test_the_order_in_which_notes_are_listed_means_nothing(encoder: Encoder) -> None:
     tune = small.tune(4)
     shuffled = tune[np.random.default_rng(0).permutation(len(tune))]
