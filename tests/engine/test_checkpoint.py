@@ -125,7 +125,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_one_sentence_that_names_the_model(folder: Path, damage: Callable[[Path], object]) -> None:
     damage(folder)
-    with pytest.raises(MorphonyError, match=r"^model ") as caught:
+    with pytest.raises(MorphonyError, match="model") as caught:
         Checkpoint(folder)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.attributes import INDEX, NAMES, SPECS, measure
-from engine.compose import Request, apply, blind, generate, morph, order, reconstruct, run
+from engine.compose import Request, apply, blind, generate, interpolate, morph, order, reconstruct, run
 from engine.errors import MorphonyError
 from engine.score import Meter, Score, Track, make_notes
 from engine.score.timing import BarGrid
@@ -363,6 +363,17 @@ def test_sliders_steer_new_music_from_what_it_would_be(session: Session, name: s
 def test_music_of_no_possible_shape_is_refused(session: Session, bars: int, meter: tuple[int, int]) -> None:
     with pytest.raises(MorphonyError):
         run(generate(session, bars, meter))
+
+
+def test_between_two_pieces_the_ends_are_the_pieces_themselves(session: Session, piece: Piece) -> None:
+    other = session.encode(small.score(5, 4))
+    assert run(interpolate(session, piece, other, 0)) is piece.score
+    assert run(interpolate(session, piece, other, 1)) is other.score
+    middle = [run(interpolate(session, piece, other, share)) for share in (0.25, 0.75)]
+    assert all(len(BarGrid.of(score)) <= 5 for score in middle)
+    assert middle[0].tracks == piece.score.tracks
+    assert middle[1].tracks == other.score.tracks
+    assert rows(middle[0]) != rows(middle[1])
 
 
 def test_every_slider_says_what_it_keeps() -> None:

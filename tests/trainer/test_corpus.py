@@ -94,7 +94,7 @@ def test_a_table_without_paths_and_a_folder_that_is_none_are_refused(tmp_path: P
     (tmp_path / "table.tsv").write_text("file\nx.mid\n")
     with pytest.raises(MorphonyError, match="no column named path"):
         list(scan(tmp_path / "table.tsv"))
-    with pytest.raises(MorphonyError, match="There is no file or folder .*nowhere"):
+    with pytest.raises(MorphonyError, match=r"There is no file or folder .*nowhere"):
         list(scan(tmp_path / "nowhere"))
     with pytest.raises(MorphonyError, match=r"none\.tsv cannot be read"):
         list(scan(tmp_path / "none.tsv"))
