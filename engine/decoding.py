@@ -36,7 +36,7 @@ from engine.sampling import (
 )
 from engine.session import Piece, Session
 from engine.tokens.bars import BAR_NOTE
-from engine.tokens.vocab import PITCHES
+from engine.tokens.vocab import PITCHES, VELOCITY_STEP
 
 BLEND_WEIGHT = 3.5  # log-odds towards the source's notes at a slider's first touch
 BLEND_REACH = 0.4  # sigma over which that weight decays to nothing
@@ -276,7 +276,9 @@ class _Chunk:
         plain = self._classes(rest.velocity, cells, VELOCITY).argmax(-1)
         scale = f.VELOCITIES / 16
         if self.knobs.moved(("dynamic_spread",)):
-            plain = chosen = tilt.nudge(logits, scale, self._spread(cells, told, scale[plain]))
+            fine = f.VELOCITIES / VELOCITY_STEP  # bins: so firm that accents come out as they were meant
+            place = self._spread(cells, told, f.VELOCITIES[plain]) / VELOCITY_STEP
+            plain = chosen = tilt.nudge(logits, fine, place)
         if self.knobs.moved(("dynamics",)):
             measure = _FieldMeasure(cells, "dynamics", "velocity", f.VELOCITIES)
             goal = tilt.target("dynamics", measure(plain[None])[0], self._step("dynamics"), self.anchor)
@@ -285,22 +287,29 @@ class _Chunk:
         return out
 
     def _spread(self, cells: Rows, told: Fields, start: Floats) -> Floats:
-        """(J,) where velocities (on the scale of 16) go when their spread about the piece's mean changes.
+        """(J,) where velocities go when their spread about the piece's mean changes.
 
-        A piece that is played flat takes its accents from what the decoder hears in it.
+        Bars that are played flat take their accents from what the decoder hears in them.
         """
-        mean, spread = (float(self.piece.attributes[INDEX[n]]) / 16 for n in ("dynamics", "dynamic_spread"))
-        step = self._step("dynamic_spread") / 16
-        wanted = float(tilt.target("dynamic_spread", np.array([spread]), step, self.anchor)[0])
-        if spread > FLAT / 16:
-            scaled: Floats = mean + (start - mean) * wanted / spread
-            return scaled
+        mean, spread = (float(self.piece.attributes[INDEX[n]]) for n in ("dynamics", "dynamic_spread"))
+        step = self._step("dynamic_spread")
+        place = start
+        if spread > FLAT:
+            wanted = float(tilt.target("dynamic_spread", np.array([spread]), step, self.anchor)[0])
+            place = mean + (start - mean) * wanted / spread
+        if step < 0:
+            return place
         heard = (_softmax(told.velocity.cpu().numpy().astype(np.float64)) * f.VELOCITIES).sum(-1)
-        count = np.maximum(np.bincount(cells.bar, minlength=len(self.clocks)), 1)
-        accent = heard - (np.bincount(cells.bar, heard, minlength=len(count)) / count)[cells.bar]
-        scatter = np.sqrt(np.bincount(cells.bar, accent**2, minlength=len(count)) / count)[cells.bar]
-        accented: Floats = start + wanted * accent / np.maximum(scatter, 1e-6)
+        accent, scatter = self._about_the_bar(cells, heard)
+        flat = self._about_the_bar(cells, start)[1] <= FLAT
+        accented: Floats = place + np.where(flat, step * accent / np.maximum(scatter, 1e-6), 0.0)
         return accented
+
+    def _about_the_bar(self, cells: Rows, values: Floats) -> tuple[Floats, Floats]:
+        """(J,) difference of each note's value from the mean of its bar, and the standard deviation there."""
+        count = np.maximum(np.bincount(cells.bar, minlength=len(self.clocks)), 1)
+        off = values - (np.bincount(cells.bar, values, minlength=len(count)) / count)[cells.bar]
+        return off, np.sqrt(np.bincount(cells.bar, off**2, minlength=len(count)) / count)[cells.bar]
 
     def _step(self, name: str) -> float:
         """How far a slider asks to go, in its attribute's own unit."""

@@ -234,7 +234,7 @@ def leaps(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Float
     alternate = np.where(np.arange(len(order)) % 2 == 0, 1.0, -1.0)
     side = np.sign(highest - mean[rows.bar[order]])
     side = np.where(side == 0, alternate, side)[index]
-    away = (rows.pitch - mean[rows.bar]) / 12
+    away = (rows.pitch - mean[rows.bar]) / 4
     return np.where(rows.pitch > highest[index] - 8, side * away, 0.0)
 
 
