@@ -55,7 +55,7 @@ class Knobs:
 
     def moved(self, names: tuple[str, ...]) -> list[str]:
         """Which of these sliders are off their rest."""
-        return [n for n in names if np.nan_to_num(self.offsets[INDEX[n]]) != 0]
+        return [n for n in names if abs(self.offsets[INDEX[n]]) > 0]  # NaN is not
 
     @property
     def distance(self) -> float:

@@ -10,6 +10,7 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QEnterEvent,
+    QIcon,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -47,8 +48,9 @@ class SliderView(QSlider):
         self.setMouseTracking(True)
         self._grip: float | None = None  # pixels between pointer and handle while dragging
         self._hovered = False
-        self._curve = np.zeros(0)
+        self._curve = QPolygonF()
         self._curve_of: tuple[object, object] = (None, None)
+        self._locks: dict[tuple[str, str], QIcon] = {}  # by name and colour
         self.valueChanged.connect(self._on_value)
         model.changed.connect(self._follow)
         theme.themes.changed.connect(self.update)
@@ -177,18 +179,20 @@ class SliderView(QSlider):
 
     # Picture
 
-    def _corpus_curve(self) -> np.ndarray:
-        """(width,) height 0 to 1 of the corpus' distribution about the piece's own value, a pixel each."""
+    def _corpus_curve(self) -> QPolygonF:
+        """The outline of the corpus' distribution about the piece's own value, a pixel a point; empty if unknown."""
         info, own = self.model.info, self.model.own
         key = (info, (own, self.width()))
         if key != self._curve_of:
             self._curve_of = key
-            self._curve = np.zeros(0)
+            self._curve = QPolygonF()
             if info.quantiles is not None and own is not None and np.isfinite(own):
                 at = np.linspace(-RANGE, RANGE, max(self.width() - 2 * MARGIN, 2))
                 centres = (np.asarray(info.quantiles, float) - own) / info.sd
                 bells = np.exp(-(((at[:, None] - centres) / CURVE_WIDTH) ** 2) / 2).mean(1)
-                self._curve = bells / max(bells.max(), 1e-9)
+                heights = CURVE_HEIGHT * bells / max(bells.max(), 1e-9)
+                points = [QPointF(MARGIN + i, TRACK_Y - h) for i, h in enumerate(heights.tolist())]
+                self._curve = QPolygonF([QPointF(MARGIN, TRACK_Y), *points, QPointF(MARGIN + len(points), TRACK_Y)])
         return self._curve
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -216,21 +220,20 @@ class SliderView(QSlider):
         painter.drawText(QRect(right - 80, 2, 80, 18), flags, self.value_text())
         if model.locked or self._hovered or self.hasFocus():
             colour = tokens.text if model.locked else tokens.text_dim
-            icon = theme.icon("lock" if model.locked else "unlock", colour)
-            icon.paint(painter, self.lock_rect().adjusted(2, 1, -2, -3))
+            self._lock_icon(colour).paint(painter, self.lock_rect().adjusted(2, 1, -2, -3))
+
+    def _lock_icon(self, colour: str) -> QIcon:
+        key = ("lock" if self.model.locked else "unlock", colour)
+        if key not in self._locks:
+            self._locks[key] = theme.icon(*key)
+        return self._locks[key]
 
     def _paint_curve(self, painter: QPainter, tokens: theme.Theme) -> None:
-        curve = self._corpus_curve()
-        if not len(curve):
-            return
-        bottom = TRACK_Y
-        points = [QPointF(MARGIN + i, bottom - CURVE_HEIGHT * h) for i, h in enumerate(curve)]
-        shape = QPolygonF([QPointF(MARGIN, bottom), *points, QPointF(MARGIN + len(curve), bottom)])
         fill = QColor(tokens.text_dim)
         fill.setAlpha(44)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(fill)
-        painter.drawPolygon(shape)
+        painter.drawPolygon(self._corpus_curve())
 
     def _paint_track(self, painter: QPainter, tokens: theme.Theme, live: bool) -> None:
         model = self.model
