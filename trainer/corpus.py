@@ -24,7 +24,7 @@ from engine.score import Score, midi
 from engine.score.timing import BarGrid, TempoMap
 from engine.tokens.bars import BAR_NOTE, to_bars
 
-VERSION = 1
+VERSION = 2
 SUFFIXES = {".mid", ".midi", ".rmi", ".kar", ".smf"}
 MICRO_UNIT = 1 / 100  # clocks
 DURATION_UNIT = 1 / 16  # clocks

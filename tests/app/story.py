@@ -1,4 +1,6 @@
-"""The three stories in one real window, as a program: python story.py SONG FOLDER OUT
+"""The three stories in one real window, as a program.
+
+    python story.py SONG FOLDER OUT
 
 Opens SONG, drags two sliders with the X server's own mouse, plays, fine-tunes on FOLDER meanwhile, stops, and writes
 what it saw below OUT: report.json, before.png, after.png. A test starts it with a display and a JACK server.
@@ -65,6 +67,8 @@ class Story:
         until(lambda: studio.morphing.piece is not None and studio.files.name == self.song.stem, 60, "engine and piece")
         until(lambda: studio.morphing.piece.score is studio.document.score, 30, "the song's own latents")
         wait(300)
+        print("open", flush=True)  # noqa: T201  # the test connects to the ports, then lets the story go on
+        sys.stdin.readline()
         self.source = studio.document.score
         studio.window.grab().save(str(self.out / "before.png"))
         self.report["density"] = self.drag("density", 1.0)
