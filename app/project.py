@@ -6,6 +6,7 @@ people. Knows no Qt.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -58,7 +59,8 @@ def write(project: Project, path: Path, backup: bool = True) -> None:
     except OSError as error:
         raise MorphonyError(f"{path.name} was not saved: {reason(error)}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Project:

@@ -85,7 +85,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not folder.is_dir():
-            raise MorphonyError(f"{folder.name} is missing: there is no folder {folder}.")
+            raise MorphonyError(f"There is no model folder {folder}.")
         try:
             manifest = json.loads(self._bytes("manifest.json"))
             sums = {str(name): str(digest) for name, digest in manifest["sha256"].items()}

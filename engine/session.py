@@ -160,6 +160,8 @@ def conditions_of(grid: BarGrid, parts: int) -> Bars:
 
 def _starter() -> Checkpoint:
     """The model that comes with Morphony; where it is not whole, the sentence says how to get it back."""
+    if not STARTER.is_dir():
+        raise MorphonyError("The starter model is missing; install Morphony again to get it back.")
     try:
         return Checkpoint(STARTER)
     except MorphonyError as error:

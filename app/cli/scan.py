@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli import arguments, output
+from app.cli.files import is_many
 from engine.errors import MorphonyError
 
 
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from trainer.corpus import list_files, scan
 
+    is_folder = is_many(args.folder)
     total = len(list_files(args.folder, args.where))
     if not total:
         raise MorphonyError(f"There is no music in {args.folder}" + (f" where {args.where}." if args.where else "."))
@@ -25,6 +27,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     files: list[dict[str, Any]] = []
     for done, report in enumerate(scan(args.folder, args.where)):
         progress.step(done, report.path)
+        if not report.ok and not is_folder:
+            raise MorphonyError(report.reason)
         if not report.ok:
             output.say(f"left out: {report.reason}")
         entry = {"file": report.path, "ok": report.ok, "error": report.reason or None}

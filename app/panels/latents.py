@@ -78,6 +78,7 @@ class LatentsPanel(QWidget):
         area = QScrollArea()
         area.setWidget(inner)
         area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the sliders in it take the keys, and come into view with them
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = QVBoxLayout(self)
@@ -94,6 +95,7 @@ class LatentsPanel(QWidget):
                 widget.deleteLater()
         self.views = {}
         kind = "attribute"
+        before: QWidget = self.reset
         for name, model in self.state.sliders.items():
             if model.info.kind != kind:
                 kind = model.info.kind
@@ -103,6 +105,8 @@ class LatentsPanel(QWidget):
                 self._rows.addWidget(heading)
             self.views[name] = SliderView(model)
             self._rows.addWidget(self.views[name])
+            self.setTabOrder(before, self.views[name])
+            before = self.views[name]
         self._rows.addStretch(1)
 
     def _show_scope(self) -> None:

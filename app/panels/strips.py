@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QAction
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from app import theme
@@ -131,6 +131,7 @@ class MessageStrip(QFrame):
         self.text.setText(sentence)
         self.text.setToolTip(sentence)
         self.setAccessibleName(sentence)
+        QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, sentence))
         self._act.setVisible(bool(action))
         self._act.setText(action)
         self._then = then or (lambda: None)

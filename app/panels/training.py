@@ -342,11 +342,11 @@ class TrainingPanel(QWidget):
 
     def _losses(self) -> str:
         values = []
-        for held_out, name in ((False, self.tr("training")), (True, self.tr("held out"))):
+        for held_out, words in ((False, "{0:.4g}"), (True, self.tr("held out {0:.4g}"))):
             _, y = self.history.curve(TOTAL, held_out)
             if len(y):
-                values.append(f"{name} {y[-1]:.4g}")
-        return self.tr("Loss per bar: {0}").format(", ".join(values)) if values else ""
+                values.append(words.format(y[-1]))
+        return self.tr("Loss per note: {0}").format(", ".join(values)) if values else ""
 
 
 def duration(seconds: float) -> str:
