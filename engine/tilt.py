@@ -29,7 +29,10 @@ Select = Callable[[Floats], Bools]  # (L, M) logits to (L, M) chosen rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """The piece a bar belongs to, for attributes whose meaning spans bars: range and pitch variety."""
+    """The piece a bar belongs to, for attributes whose meaning spans bars: range and pitch variety.
+
+    Like a slider's own value these few numbers are the piece's; they carry none of its notes.
+    """
 
     middle: float  # halfway between the piece's lowest and highest note
     span: float  # its range in semitones
