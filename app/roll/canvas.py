@@ -44,6 +44,7 @@ class Canvas(QWidget):
         self._at = Pointer(0, 0, 0, 0)
         self._wheel = Wheel(roll)
         self._ground, self._picture = Picture(), Picture()
+        self._leaving = roll.traces.leaving  # as the picture shows them
         self._frames = QTimer(self, interval=FADE_MS)
         self._frames.timeout.connect(self._frame)
         self._outside = QTimer(self, interval=FRAME_MS)
@@ -56,7 +57,7 @@ class Canvas(QWidget):
         roll.view_changed.connect(self._look)
         roll.options_changed.connect(self._look)
         roll.notes_changed.connect(self._on_song)
-        roll.proposal_changed.connect(self._on_notes)
+        roll.proposal_changed.connect(self._on_proposal)
         roll.selection_changed.connect(self._on_selection)
         roll.playhead_moved.connect(self._on_playhead)
         themes.changed.connect(self._look)
@@ -83,6 +84,7 @@ class Canvas(QWidget):
         picture, is_old = self._picture.ready(self, ratio)
         if is_old:
             roll, theme = self.roll, current()
+            self._leaving = roll.traces.leaving
             painter = QPainter(picture)
             painter.drawPixmap(0, 0, self._paint_ground(ratio))
             overlay.paint_ghosts(painter, roll, theme, ratio)
@@ -138,11 +140,16 @@ class Canvas(QWidget):
 
     def _on_song(self) -> None:
         self._ground.forget()  # bars, scale and the end may be others
-        self._on_notes()
-
-    def _on_notes(self) -> None:
         self._picture.forget()
         self._at = Pointer(self._at.x, self._at.y, 0, 0)
+        self._show_changes()
+
+    def _on_proposal(self) -> None:
+        if not np.array_equal(self._leaving, self.roll.traces.leaving):
+            self._picture.forget()
+        self._show_changes()
+
+    def _show_changes(self) -> None:
         if self.roll.traces.is_moving(current().fade_ms / 1000):
             self._frames.start()
         self.update()
