@@ -28,6 +28,7 @@ class Files(QObject):
 
     problem = Signal(str)
     not_saved = Signal(str)  # saving failed: the changes are still in the window, and may go elsewhere
+    solved = Signal(str)  # the sentence of a saving that failed, once one has gone well
     notice = Signal(str)
     folder_dropped = Signal(object)  # Path: a folder of music
     project_opened = Signal(object)  # Project, just after the document loaded it
@@ -41,6 +42,7 @@ class Files(QObject):
         self.background = Background(self)
         self.name = self.tr("Untitled")
         self.project_path: Path | None = None
+        self._refusal = ""
 
     # Opening
 
@@ -107,7 +109,11 @@ class Files(QObject):
 
     def _save(self, path: Path) -> None:
         kept = self.snapshot()
-        self.background.run(lambda: project.write(kept, path), lambda _: self._saved(path, kept), self.not_saved.emit)
+        self.background.run(lambda: project.write(kept, path), lambda _: self._saved(path, kept), self._refused)
+
+    def _refused(self, words: str) -> None:
+        self._refusal = words
+        self.not_saved.emit(words)
 
     def _saved(self, path: Path, kept: Project) -> None:
         self.project_path, self.name = path, path.stem
@@ -115,6 +121,7 @@ class Files(QObject):
         if self.document.score is kept.score:
             self.document.mark_saved(path)
         self.song_opened.emit()
+        self.solved.emit(self._refusal)
         self.notice.emit(self.tr("Saved {0}.").format(path.name))
 
     # Exporting
@@ -188,7 +195,7 @@ class Files(QObject):
         try:
             project.write(self.snapshot(), path)
         except MorphonyError as error:
-            self.not_saved.emit(str(error))
+            self._refused(str(error))
             return False
         return True
 

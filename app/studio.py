@@ -139,7 +139,8 @@ class Studio(QObject):
         for speaker in (files.problem, self.morphing.problem, self.sound.problem, self.training.problem):
             speaker.connect(messages.problem)
         files.not_saved.connect(lambda words: messages.problem(words, self.tr("Save as…"), files.save_as))
-        self.sound.solved.connect(messages.solved)
+        for speaker in (files.solved, self.sound.solved):
+            speaker.connect(messages.solved)
         files.notice.connect(messages.notice)
         files.song_opened.connect(self._name_song)
         files.project_opened.connect(self._restore)

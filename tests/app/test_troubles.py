@@ -178,6 +178,11 @@ def test_a_folder_without_music_says_so_and_asks_for_another(
     assert strip(studio) == ""
 
 
+def full(_: int) -> None:
+    """What `os.fsync` does on a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.parametrize("place", ["no folder", "a file for a folder", "a full disk"])
 def test_what_cannot_be_saved_stays_unsaved_and_the_old_file_stays(
     make: Maker, tmp_path: Path, place: str, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
@@ -191,13 +196,11 @@ def test_what_cannot_be_saved_stays_unsaved_and_the_old_file_stays(
     }[place]
     if place == "a full disk":
         path.write_bytes(b"the old one")
-
-        def full(_: int) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "fsync", full)
-    studio.files._save(path)
-    qtbot.waitUntil(lambda: bool(strip(studio)))
+    with monkeypatch.context() as disk:
+        if place == "a full disk":
+            disk.setattr(os, "fsync", full)
+        studio.files._save(path)
+        qtbot.waitUntil(lambda: bool(strip(studio)))
     assert strip(studio) == f"x.morphony was not saved: {reason}."
     assert studio.window.messages._act.text() == "Save as…"  # elsewhere
     assert studio.document.is_dirty
@@ -206,6 +209,9 @@ def test_what_cannot_be_saved_stays_unsaved_and_the_old_file_stays(
     if place == "a full disk":
         assert path.read_bytes() == b"the old one"
     assert not list(tmp_path.glob(".*"))
+    studio.files._save(tmp_path / "elsewhere.morphony")
+    qtbot.waitUntil(lambda: not studio.document.is_dirty)
+    assert strip(studio) == "Saved elsewhere.morphony."
 
 
 @pytest.mark.parametrize("kind", ["midi", "wav"])
