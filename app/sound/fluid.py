@@ -29,7 +29,7 @@ BLOCK_FRAMES = 64  # FluidSynth starts notes at multiples of this
 ANY = -1
 
 INSTALL = {
-    "linux": "install it with your system's packages (Debian, Ubuntu: sudo apt-get install libfluidsynth3)",
+    "linux": "install it (Debian, Ubuntu: sudo apt-get install libfluidsynth3)",
     "darwin": "install it with Homebrew (brew install fluid-synth)",
     "win32": "put libfluidsynth-3.dll on the PATH (from the FluidSynth download for Windows)",
 }

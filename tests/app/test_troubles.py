@@ -30,7 +30,7 @@ from tests.app import fakes
 
 ROOT = Path(__file__).parents[2]
 NO_AUDIO = {"PULSE_SERVER": "none", "PIPEWIRE_REMOTE": "none", "ALSA_CONFIG_PATH": "/dev/null"}
-NO_FLUIDSYNTH = "No sound: the FluidSynth library is not there; install it with "
+NO_FLUIDSYNTH = "No sound: the FluidSynth library is not there; install it ("
 OFFSCREEN = "This plugin does not support propagateSizeHints()\n"  # what Qt without a screen says of itself
 BROKEN = {"empty.mid": b"", "half.mid": b"MThd\0\0\0\6\0\1", "pdf.mid": b"%PDF-1.7 and so on"}
 
