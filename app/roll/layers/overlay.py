@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from app.roll.colours import faded
 from app.roll.coordinates import Coordinates
@@ -18,7 +20,9 @@ from app.roll.state import RollState
 from app.theme import Theme
 from engine.score.edit import Rows
 
-GLOW_PX = 8  # how far a glow reaches beyond its note, and a little more
+GLOW_STEPS = 12
+GLOW_LAYERS = ((4.0, 0.16), (2.0, 0.24), (0.0, 0.75))  # pixels beyond the note, opacity
+GLOW_PX = 8  # more than a glow reaches beyond its note
 PLAYHEAD_PX = 8  # half the width of what the playhead paints, mark in the ruler included
 
 
@@ -41,7 +45,7 @@ def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float
     if 0 < len(rows) <= MANY:
         rects = rects_of(view, traces.proposed, rows, ratio)
         _shapes(painter, rects, faded(theme.proposal, 0.42), QPen(faded(theme.proposal, 0.95), 1))
-        _glow(painter, rects, _settled(traces.proposed_born[rows], theme), theme)
+        _glow(painter, rects, _settled(traces.proposed_born[rows], theme), theme, ratio)
     if not traces.is_moving(theme.fade_ms / 1000):
         return
     fresh = 1 - float(_settled(np.array([traces.ghosts_since]), theme)[0])
@@ -51,7 +55,7 @@ def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float
     rows = _visible(view, roll.index, where)
     young = rows[traces.born[rows] > time.monotonic() - theme.fade_ms / 1000]
     if 0 < len(young) <= MANY:
-        _glow(painter, rects_of(view, roll.index, young, ratio), _settled(traces.born[young], theme), theme)
+        _glow(painter, rects_of(view, roll.index, young, ratio), _settled(traces.born[young], theme), theme, ratio)
 
 
 def paint_hover(painter: QPainter, roll: RollState, row: int, theme: Theme, ratio: float) -> None:
@@ -108,18 +112,29 @@ def _settled(born: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
     return np.clip((time.monotonic() - born) * 1000 / theme.fade_ms, 0, 1)
 
 
-def _glow(painter: QPainter, rects: NDArray[np.float64], settled: NDArray[np.float64], theme: Theme) -> None:
-    fresh = (1 - settled) ** 2
-    steps = np.round(fresh * 12).astype(int)
-    for step in np.unique(steps[steps > 0]):
-        mine, share = rects[steps == step], step / 12
-        for grow, alpha in ((4.0, 0.16), (2.0, 0.24), (0.0, 0.75)):
-            _shapes(
-                painter,
-                mine + np.array([-grow, -grow, 2 * grow, 2 * grow]),
-                faded(theme.proposal, alpha * share),
-                radius=3 + grow,
-            )
+def _glow(
+    painter: QPainter, rects: NDArray[np.float64], settled: NDArray[np.float64], theme: Theme, ratio: float
+) -> None:
+    """Light around each note that has not settled: stamped, for painting it anew would take most of a frame."""
+    steps = np.round((1 - settled) ** 2 * GLOW_STEPS).astype(int)
+    lit, pad = steps > 0, math.ceil(GLOW_LAYERS[0][0] * ratio) / ratio
+    for (x, y, width, height), step in zip(rects[lit].tolist(), steps[lit].tolist(), strict=True):
+        painter.drawImage(QPointF(x - pad, y - pad), _stamp(theme.proposal, width, height, step, pad, ratio))
+
+
+@lru_cache(maxsize=1024)
+def _stamp(colour: str, width: float, height: float, step: int, pad: float, ratio: float) -> QImage:
+    """The glow of a note of this size, with `pad` pixels around it."""
+    across, down = (math.ceil((side + 2 * pad) * ratio) for side in (width, height))
+    image = QImage(across, down, QImage.Format.Format_ARGB32_Premultiplied)
+    image.setDevicePixelRatio(ratio)
+    image.fill(0)
+    painter = QPainter(image)
+    for grow, alpha in GLOW_LAYERS:
+        rect = np.array([[pad - grow, pad - grow, width + 2 * grow, height + 2 * grow]])
+        _shapes(painter, rect, faded(colour, alpha * step / GLOW_STEPS), radius=3 + grow)
+    painter.end()
+    return image
 
 
 def _shapes(
