@@ -6,6 +6,7 @@ Knows jobs and their ends, no widgets and no music. `app.trainer_thread` is its 
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,7 @@ class Job:
 
 
 ORDER: Final = ("load", "encode", "morph", "rehearse")  # what a waiting thread does first
+SWITCH_SECONDS: Final = 0.001  # how long a decoding thread may keep the interpreter from one that wants to paint
 SHOWN_SECONDS: Final = 0.04  # between two scores of one job: no eye follows faster, and painting takes time too
 
 
@@ -182,6 +184,7 @@ class EngineThread(QThread):
 
     def run(self) -> None:
         """Take jobs until stopped."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         while (job := self._take()) is not None:
             self._tell(EngineState.LOADING if job.kind == "load" else EngineState.WORKING)
             try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QPoint, QTimer
+from PySide6.QtCore import QEvent, QEventLoop, QObject, QPoint, QTimer
 from PySide6.QtWidgets import QApplication
 
 from app.settings import Settings
@@ -23,7 +23,6 @@ from engine.errors import MorphonyError
 
 DRAGGED = (("density", 1.5), ("register", -1.2), ("dynamics", 1.0))  # sliders, and how far in sigma
 MOVES, EVERY = 24, 0.02  # of the mouse in a drag, and seconds between them
-PAINTED = QEvent.Type(QEvent.registerEventType())
 
 
 @dataclass
@@ -65,17 +64,13 @@ class Watch(QObject):
         if event.type() == QEvent.Type.MouseMove:
             self._event = event.timestamp() / 1000
         elif event.type() == QEvent.Type.Paint and watched is self.studio.roll.canvas:
-            QCoreApplication.postEvent(self, QEvent(PAINTED))  # comes after all widgets are painted and flushed
+            QTimer.singleShot(0, self._on_painted)  # after all widgets are painted and flushed
         return False
 
-    def event(self, event: QEvent) -> bool:
-        """A painting is on the screen."""
-        if event.type() != PAINTED:
-            return super().event(event)
+    def _on_painted(self) -> None:
         now = time.monotonic()
         self.drag.screen += [1000 * (now - at) for job, at in self._waiting if job <= self._shown]
         self._waiting = [(job, at) for job, at in self._waiting if job > self._shown]
-        return True
 
     def _on_moved(self, _: str) -> None:
         self.drag.moves += 1

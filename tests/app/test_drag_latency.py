@@ -21,8 +21,8 @@ from engine.session import STARTER
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "assets" / "demo"
-ENGINE_MS, SCREEN_MS = 30.0, 80.0  # the 95th of a hundred moves
-TRIES = 3  # the best one counts: what else the machine does is not ours
+ENGINE_MS, SCREEN_MS = 30.0, 80.0  # the 95th percentile of all moves
+TRIES = 3  # one has to keep both: what else the machine does is not ours
 SONGS = 3  # of the valid split
 
 pytestmark = pytest.mark.skipif(not (STARTER / "manifest.json").exists(), reason="no starter model in assets/models")
@@ -77,11 +77,11 @@ def test_notes_follow_the_hand(display: str, tmp_path: Path, request: pytest.Fix
         songs += songs_of(request.getfixturevalue("music"))
     except pytest.skip.Exception:
         print("without the valid split")  # noqa: T201 - shown with -s
-    figures = []
     for i in range(TRIES):
         rows = drags(songs, display, tmp_path / f"drags {i}.json")
         print(f"load {os.getloadavg()[0]:.1f}, processor time {p95(rows, 'engine_cpu'):.1f} ms of it")  # noqa: T201
-        figures.append((p95(rows, "engine"), p95(rows, "screen")))
-    engine, screen = np.min(figures, axis=0)
+        engine, screen = p95(rows, "engine"), p95(rows, "screen")
+        if engine <= ENGINE_MS and screen <= SCREEN_MS:
+            break
     assert engine <= ENGINE_MS
     assert screen <= SCREEN_MS
