@@ -202,16 +202,20 @@ class _Chunk:
         return Rows(bar, onset, pitch, np.ones(len(cells)), self.clocks)
 
     def _fields(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Fields:
-        cell = torch.from_numpy(rows.onset * f.N_PITCHES + rows.pitch - PITCHES.start).to(slots.device)
         with torch.no_grad():
-            return self.session.model.decoder.fields(
-                slots, torch.from_numpy(rows.bar).to(slots.device), cell, offsets.to(slots.device)
-            )
+            return self.session.model.decoder.fields(slots, *self._cells(rows), offsets.to(slots.device))
 
     def _lengths(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Floats:
         """(M,) likeliest duration of each row, in clocks."""
-        out: Floats = f.DURATIONS[self._fields(rows, slots, offsets).duration.argmax(-1).cpu().numpy()]
+        with torch.no_grad():
+            logits = self.session.model.decoder.durations(slots, *self._cells(rows), offsets.to(slots.device))
+        out: Floats = f.DURATIONS[logits.argmax(-1).cpu().numpy()]
         return out
+
+    def _cells(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """(M,) bar and cell of each row, as the decoder takes them."""
+        cell = torch.from_numpy(rows.onset * f.N_PITCHES + rows.pitch - PITCHES.start)
+        return torch.from_numpy(rows.bar).to(self.session.device), cell.to(self.session.device)
 
     def describe(self, cells: Rows) -> NDArray[np.void]:
         """BAR_NOTE of the chosen cells; a cell with several parts gives several notes.

@@ -94,19 +94,35 @@ class Decoder(nn.Module):
 
     def fields(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Fields:
         """What the notes in given cells (M,) of given bars (M,) are."""
-        onset, pitch = cell // f.N_PITCHES, cell % f.N_PITCHES
-        h = self.from_slot(slots[bar, onset // f.SLOT_CLOCKS]) + self.of_pitch(pitch)
-        h_duration, h_velocity, h_rest = (h + self.of_clock(onset % f.SLOT_CLOCKS)).chunk(3, -1)
-        h_duration = h_duration + self.steer_duration(offsets_of(offsets, OF_DURATION))[bar]
+        h_duration, h_velocity, h_rest = self._heads(slots, bar, cell, 0, 3).chunk(3, -1)
         h_velocity = h_velocity + self.steer_velocity(offsets_of(offsets, OF_VELOCITY))[bar]
         rest = self.rest(F.gelu(h_rest, approximate="tanh"))
         micro, part = rest.split([len(f.MICRO), f.N_PARTS], -1)
         return Fields(
-            self.duration(F.gelu(h_duration, approximate="tanh")),
+            self._duration(h_duration, bar, offsets),
             self.velocity(F.gelu(h_velocity, approximate="tanh")),
             micro,
             part,
         )
+
+    def durations(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Tensor:
+        """(M, classes) the duration logits of `fields` alone: what a search over many candidate cells needs."""
+        return self._duration(self._heads(slots, bar, cell, 0, 1), bar, offsets)
+
+    def _duration(self, h: Tensor, bar: Tensor, offsets: Offsets) -> Tensor:
+        out: Tensor = self.duration(
+            F.gelu(h + self.steer_duration(offsets_of(offsets, OF_DURATION))[bar], approximate="tanh")
+        )
+        return out
+
+    def _heads(self, slots: Tensor, bar: Tensor, cell: Tensor, first: int, last: int) -> Tensor:
+        """(M, n * heads) hidden layer of the heads first to last - 1: slot, pitch and clock within the slot."""
+        n = self.c.note_dim
+        part = slice(first * n, last * n)
+        onset, pitch = cell // f.N_PITCHES, cell % f.N_PITCHES
+        of_slot = F.linear(slots, self.from_slot.weight[part], self.from_slot.bias[part])
+        at_clock = self.of_clock.weight[onset % f.SLOT_CLOCKS, part]
+        return of_slot[bar, onset // f.SLOT_CLOCKS] + self.of_pitch.weight[pitch, part] + at_clock
 
 
 def offsets_of(offsets: Offsets, which: tuple[int, ...]) -> Tensor:
