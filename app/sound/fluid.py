@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import ctypes.util
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +55,7 @@ def library() -> Any:
     # On Windows pyfluidsynth adds the current folder to where DLLs are looked for; let it be one of our own.
     safe = contextlib.chdir(Path(__file__).parent) if sys.platform == "win32" else contextlib.nullcontext()
     try:
-        with safe:
+        with safe, contextlib.redirect_stdout(io.StringIO()):  # it tells what it found, where CI is set
             import fluidsynth
     except (ImportError, OSError, AttributeError):
         raise MorphonyError(f"No sound: the FluidSynth library is not there; {INSTALL[platform()]}.") from None

@@ -111,7 +111,7 @@ def test_morph_play_and_fine_tune_in_one_window(
         heard, sound = listener.report(), recorder.stop()
     finally:
         story.kill()
-        story.wait()
+        story.communicate()
     assert story.returncode == 0, problems[-2000:]
     report = json.loads((out / "report.json").read_text())
     check_morph(report)

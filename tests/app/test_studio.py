@@ -207,7 +207,7 @@ def test_space_plays_and_enter_stops(make: Maker, song: Path, qtbot: QtBot) -> N
     QTest.keyClick(studio.window, Qt.Key.Key_Space)
     assert studio.player.is_playing
     qtbot.waitUntil(lambda: studio.roll.state.playhead > 0)
-    assert studio.window.transport.position.value.text() != "1 . 1 . 000"
+    qtbot.waitUntil(lambda: studio.window.transport.position.value.text() != "1 . 1 . 000")
     QTest.keyClick(studio.window, Qt.Key.Key_Return)
     assert not studio.player.is_playing
     assert studio.roll.state.playhead == 0
