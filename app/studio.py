@@ -154,6 +154,7 @@ class Studio(QObject):
         self.engine.ready.connect(self._on_ready)
         self.engine.failed.connect(self._on_engine_failed)
         self.training.use_style.connect(self.use_style)
+        self.training.loading.connect(self._on_plots_loading)
 
     def _open_first(self, path: Path | None) -> None:
         demos = [DEMO / FIRST_DEMO] if (DEMO / FIRST_DEMO).exists() else sorted(DEMO.glob("*.mid"))
@@ -228,6 +229,15 @@ class Studio(QObject):
         self.latents.say("")
         self._enable("vary", "")
         self.morphing.on_ready()
+
+    def _on_plots_loading(self) -> None:
+        """Give the ports enough music for as long as the window stands still."""
+        self.player.set_look_ahead(LOOK_AHEAD_WHILE_LOADING)
+        QTimer.singleShot(round(LOOK_AHEAD_WHILE_LOADING * 1000), self, self._on_plots_loaded)
+
+    def _on_plots_loaded(self) -> None:
+        if self.engine.state is not EngineState.LOADING:
+            self.player.set_look_ahead()
 
     def _on_engine_failed(self, words: str) -> None:
         self.player.set_look_ahead()

@@ -62,6 +62,7 @@ class TrainingPanel(QWidget):
 
     use_style = Signal(object)  # Path of the adapter's folder
     problem = Signal(str)
+    loading = Signal()  # the plots are about to be imported: this thread stands still for most of a second
 
     def __init__(
         self, trainer: TrainerThread, settings: Settings, styles: Path, model: Callable[[], Path | None] = lambda: None
@@ -242,6 +243,7 @@ class TrainingPanel(QWidget):
 
     def _open_plots(self) -> None:
         if self.plots is None:
+            self.loading.emit()
             from app.panels.plots import LossPlots
 
             self.plots = LossPlots(self.history)

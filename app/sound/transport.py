@@ -15,7 +15,7 @@ from app.sound.timeline import Timeline
 from engine.score.score import Score
 
 START_SECONDS = 0.05  # from play() to the first note: what a port needs to be on time
-LOOK_AHEAD_SECONDS = 0.3
+LOOK_AHEAD_SECONDS = 0.5
 LATE_SECONDS = 0.25  # later than this, playing goes on where it was instead of catching up
 
 
