@@ -22,6 +22,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from app.panels.training import Stage
 from app.settings import Settings
 from app.studio import Studio
+from engine.score import midi
 from engine.score.score import Score
 from engine.score.timing import TempoMap
 
@@ -74,6 +75,7 @@ class Story:
         self.report["density"] = self.drag("density", 1.0)
         self.report["register"] = self.drag("register", -1.0)
         self.morphed = studio.document.score
+        midi.write(self.morphed, self.out / "morphed.mid")
         self.report["notes"] = self.rows(self.morphed)
         self.report["source_notes"] = self.rows(self.source)
         self.play_and_train()
