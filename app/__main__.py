@@ -80,7 +80,7 @@ def display_problem() -> str | None:
         return None  # offscreen, vnc and the like; Wayland
     display = os.environ.get("DISPLAY")
     if not display:
-        return "There is no display to open a window on: DISPLAY is not set. The subcommands work without one."
+        return "There is no display to open a window on (DISPLAY is not set); the subcommands work without one."
     try:
         qt = importlib.util.find_spec("PySide6")
         if qt and qt.origin and (plugin := Path(qt.origin).parent / "Qt/plugins/platforms/libqxcb.so").exists():
@@ -89,7 +89,7 @@ def display_problem() -> str | None:
     except OSError as error:
         return _missing_library(error)
     if not answers:
-        return f"The display {display} does not answer, so no window can open. The subcommands work without one."
+        return f"The display {display} does not answer, so no window can open; the subcommands work without one."
     return None
 
 

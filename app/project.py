@@ -139,6 +139,7 @@ def _unzip(data: bytes, name: str) -> dict[str, bytes]:
                 with archive.open(info) as stream:
                     entries[info.filename] = stream.read(info.file_size + 1)
             return entries
+    # NotImplementedError and RuntimeError: a compression zipfile lacks, an entry under a password
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise MorphonyError(f"{name} is not a Morphony project, or it is damaged.") from error
     except Exception as error:  # zlib.error and its like are not one family

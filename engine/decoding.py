@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine import tilt
-from engine.attributes import INDEX, NAMES, measure_one
+from engine.attributes import INDEX, measure_one
 from engine.model import fields as f
 from engine.model.batch import Offsets
 from engine.model.decoder import OF_ONSETS, Fields
@@ -360,4 +360,4 @@ class _FieldMeasure:
         return out
 
 
-__all__ = ["NAMES", "Knobs", "decode"]
+__all__ = ["Knobs", "decode"]

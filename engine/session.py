@@ -216,4 +216,4 @@ def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:
     return tuple(named + coloured)
 
 
-__all__ = ["NAMES", "Piece", "Session", "SliderSpec"]
+__all__ = ["Piece", "Session", "SliderSpec"]

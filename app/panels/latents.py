@@ -25,7 +25,6 @@ WIDTH = 304
 class LatentsPanel(QWidget):
     """Scope on top, then a slider a row, attributes first and colours after them."""
 
-    vary_requested = Signal()
     reset_requested = Signal()
 
     def __init__(self, state: MorphState, parent: QWidget | None = None) -> None:

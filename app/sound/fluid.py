@@ -51,7 +51,7 @@ def platform() -> str:
 def library() -> Any:
     """The module `fluidsynth` with its C library loaded; raises MorphonyError where there is none."""
     find = ctypes.util.find_library
-    ctypes.util.find_library = lambda name: _known_library() or find(name)  # type: ignore[assignment]
+    ctypes.util.find_library = lambda name: _known_library() or find(name)  # type: ignore[assignment]  # put back below
     # On Windows pyfluidsynth adds the current folder to where DLLs are looked for; let it be one of our own.
     safe = contextlib.chdir(Path(__file__).parent) if sys.platform == "win32" else contextlib.nullcontext()
     try:

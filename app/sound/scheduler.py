@@ -204,7 +204,7 @@ class Scheduler:
                 yield tick, data
 
     def _strike(self, tick: int, row: object) -> Iterator[tuple[float, bytes]]:
-        key = self._timeline.channels[row["track"]], int(row["pitch"])  # type: ignore[index]
+        key = self._timeline.channels[row["track"]], int(row["pitch"])  # type: ignore[index]  # NumPy row
         end = _end(row)
         if (key, tick) in self._struck and key in self._sounding:
             del self._struck[key, tick]
@@ -214,7 +214,7 @@ class Scheduler:
             end = max(end, self._sounding[key].end)
             yield self._off(tick, key)
         self._sounding[key] = Sounding(tick, end)
-        yield tick, bytes((NOTE_ON | key[0], key[1] & 127, max(1, int(row["velocity"]) & 127)))  # type: ignore[index]
+        yield tick, bytes((NOTE_ON | key[0], key[1] & 127, max(1, int(row["velocity"]) & 127)))  # type: ignore[index]  # NumPy row
 
     def _offs(self, tick: float, inclusive: bool = True) -> Iterator[tuple[float, bytes]]:
         """Note-offs of what ends by `tick`, in order; a note that has become too short ends at once."""
@@ -228,7 +228,7 @@ class Scheduler:
 
 
 def _end(row: object) -> float:
-    return int(row["tick"]) + max(int(row["duration"]), 1)  # type: ignore[index]
+    return int(row["tick"]) + max(int(row["duration"]), 1)  # type: ignore[index]  # NumPy row
 
 
 def all_events(score: Score) -> list[Timed]:

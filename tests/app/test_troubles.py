@@ -369,7 +369,7 @@ def test_without_a_display_the_studio_is_one_sentence(song: Path, words: list[st
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = morphony(*(str(song.parent / word) for word in words), **environment)
-    sentence = "There is no display to open a window on: DISPLAY is not set. The subcommands work without one.\n"
+    sentence = "There is no display to open a window on (DISPLAY is not set); the subcommands work without one.\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 

@@ -96,7 +96,7 @@ class Gesture:
     @classmethod
     def wants(cls, roll: RollState, at: Pointer) -> bool:
         """Whether a press at this place begins this gesture."""
-        raise NotImplementedError
+        raise NotImplementedError  # every gesture says so for itself
 
     def drag(self, at: Pointer) -> None:
         """The pointer is now here; nothing happens until it is far enough from the press."""

@@ -16,7 +16,7 @@ def fill(painter: QPainter, rects: NDArray[np.float64], colour: QColor | str) ->
     rects = np.ascontiguousarray(rects, dtype=np.float64)  # kept alive by this name while Qt reads it
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(QColor(colour))
-    painter.drawRects(shiboken6.wrapInstance(rects.ctypes.data, QRectF), len(rects))  # type: ignore[call-overload]
+    painter.drawRects(shiboken6.wrapInstance(rects.ctypes.data, QRectF), len(rects))  # type: ignore[call-overload]  # a C array
 
 
 def table(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
