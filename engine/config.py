@@ -23,6 +23,7 @@ from engine.errors import MorphonyError
 MAX_YAML_BYTES = 64 * 1024
 MAX_YAML_DEPTH = 12
 PHRASE_BARS = 4  # bars that share a local latent
+MODES = ("transformer", "vae", "vae_gan")
 
 T = TypeVar("T")
 _BRIEF = reprlib.Repr()
@@ -37,22 +38,41 @@ def _limit(config: object, low: float, high: float, *names: str) -> None:
             raise MorphonyError(f"{name} must be from {low:g} to {high:g}, not {value}.")
 
 
+def _one_of(config: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raises MorphonyError for a name that is none of the choices."""
+    value = getattr(config, name)
+    if value not in choices:
+        raise MorphonyError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Shape of the model. Widths are channels, layers are counts."""
 
-    mode: str = "vae"
+    mode: str = "vae"  # transformer, vae or vae_gan
     attention: str = "full"  # a name in engine.model.attention.REGISTRY
+    window: int = 256  # positions a local attention sees
+    landmarks: int = 64  # summaries of earlier windows that hierarchical attention adds
+    checkpointing: bool = False  # recompute activations while training: less memory, a third more time
+    layers: int = 4  # of transformer mode
     hidden_dim: int = 192  # width of a decoder slot
     heads: int = 6
     decoder_layers: int = 3
     encoder_layers: int = 1  # attention layers over the bars of a phrase
+    discriminator_layers: int = 3  # of each scale of the critic, in vae_gan mode
+    refiner_layers: int = 0  # of the autoregressive refiner of drafted notes; 0 is none
     slot_dim: int = 96  # width of an encoder slot
     bar_dim: int = 256  # width of a bar vector
     note_dim: int = 128  # width of the heads that give a note its duration, velocity, micro-shift and part
     latent_dim: int = 256  # fine: one per bar
     local_dim: int = 64  # one per phrase of four bars
     global_dim: int = 64  # one per piece
+    use_hierarchical: bool = True  # without it the phrase and piece latents carry nothing
+    beta_vae: bool = True  # without it every divergence weighs 1, as in a plain VAE
+    batch_norm_posterior: bool = False  # posterior means normalised over the batch (Zhu et al. 2020)
+    prior: str = "gaussian"  # of the latents in the ELBO: gaussian, mixture or flow
+    prior_components: int = 16  # of the mixture
+    prior_flows: int = 4  # coupling layers of the flow
     prior_dim: int = 256  # width of the conditional prior over bars
     prior_layers: int = 3
     threshold: float = 0.4  # a cell becomes a note above this probability
@@ -60,8 +80,15 @@ class ModelConfig:
     def __post_init__(self) -> None:
         widths = ("hidden_dim", "slot_dim", "bar_dim", "note_dim", "latent_dim", "local_dim", "global_dim", "prior_dim")
         _limit(self, 1, 8192, *widths)
-        _limit(self, 1, 64, "heads", "decoder_layers", "encoder_layers", "prior_layers")
+        _limit(
+            self, 1, 64, "heads", "decoder_layers", "encoder_layers", "prior_layers", "layers", "discriminator_layers"
+        )
+        _limit(self, 0, 64, "refiner_layers")
+        _limit(self, 1, 1024, "prior_components", "prior_flows", "landmarks")
+        _limit(self, 1, 1 << 20, "window")
         _limit(self, 0.01, 0.99, "threshold")
+        _one_of(self, "mode", MODES)
+        _one_of(self, "prior", ("gaussian", "mixture", "flow"))
 
     def heads_for(self, width: int) -> int:
         """The configured number of heads, or the next smaller one that divides `width`."""
@@ -73,13 +100,29 @@ class LossConfig:
     """Weights of the loss terms, by name; a term not named keeps its registry's weight."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    off: tuple[str, ...] = ()  # terms switched off
-    kl_warmup: float = 0.2  # share of the run over which the KL weights (betas) rise from 0
+    on: tuple[str, ...] = ()  # terms or groups switched on besides reconstruction and divergence
+    off: tuple[str, ...] = ()  # terms or groups switched off
+    style_weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # style (corpus) -> term -> factor
+    balance: str = "fixed"  # of the terms: fixed weights, or learned by uncertainty (Kendall et al. 2018)
+    beta: float = 1.0  # scales every KL weight
+    kl_schedule: str = "linear"  # linear, cyclical, cosine or adaptive
+    kl_warmup: float = 0.2  # share of the run (of each cycle) over which the KL weights rise from 0
+    kl_cycles: int = 4  # of the cyclical schedule
+    kl_target: float = 150.0  # nats per 4/4 bar that the adaptive schedule holds
     free_bits: float = 0.25  # nats a dimension, for the two upper levels
+    free_bits_fine: float = 0.0  # the same for the bar latent
+    word_dropout: float = 0.0  # share of notes (or events) hidden from what reads them while training
+    critic_start: float = 0.6  # share of the run after which the critic begins to learn (stage 2)
+    adversarial_start: float = 0.7  # share after which the decoder hears it (stage 3)
+    critic_every: int = 2  # the decoder hears the critic every k-th step
 
     def __post_init__(self) -> None:
-        _limit(self, 0, 1, "kl_warmup")
-        _limit(self, 0, 100, "free_bits")
+        _limit(self, 0, 1, "kl_warmup", "word_dropout", "critic_start", "adversarial_start")
+        _limit(self, 0, 100, "free_bits", "free_bits_fine", "beta")
+        _limit(self, 0, 10**6, "kl_target")
+        _limit(self, 1, 1000, "kl_cycles", "critic_every")
+        _one_of(self, "balance", ("fixed", "uncertainty"))
+        _one_of(self, "kl_schedule", ("linear", "cyclical", "cosine", "adaptive"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +227,8 @@ def _convert(kind: Any, value: object, name: str) -> object:
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(typing.get_args(kind)[0], v, name) for v in value)
     if origin in (dict, Mapping, typing.get_origin(Mapping[str, float])) and isinstance(value, Mapping):
-        return types.MappingProxyType({str(k): _convert(float, v, f"{name}.{k}") for k, v in value.items()})
+        inner = typing.get_args(kind)[1]
+        return types.MappingProxyType({str(k): _convert(inner, v, f"{name}.{k}") for k, v in value.items()})
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise MorphonyError(f"{name} must be a finite number, not {value}.")
@@ -203,7 +247,7 @@ def to_plain(config: object) -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             out[f.name] = to_plain(value)
         elif isinstance(value, Mapping):
-            out[f.name] = dict(value)
+            out[f.name] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in value.items()}
         else:
             out[f.name] = list(value) if isinstance(value, tuple) else value
     return out

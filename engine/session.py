@@ -173,11 +173,11 @@ def _load(saved: Checkpoint) -> MusicTransformerVAEGAN:
     """The model of a checkpoint. Shapes are compared before a byte is allocated, whatever the configuration claims."""
     tensors = saved.tensors()
     with torch.device("meta"):
-        wanted = {n: t.shape for n, t in MusicTransformerVAEGAN(saved.config.model).state_dict().items()}
-    if wanted != {n: t.shape for n, t in tensors.items()}:
+        fits = MusicTransformerVAEGAN(saved.config.model).fits(tensors)
+    if not fits:
         raise MorphonyError(f"{saved.folder.name} does not fit its own configuration.")
     model = MusicTransformerVAEGAN(saved.config.model)
-    model.load_state_dict(tensors)
+    model.load(tensors)
     return model
 
 

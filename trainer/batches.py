@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engine.attributes import measure_bars
 from engine.config import TrainConfig
@@ -31,6 +32,22 @@ class Batch:
     target: Notes
     bars: Bars
     offsets: Offsets
+    styles: tuple[str, ...] = ()  # of each piece: the corpus it came from
+    deviations: Tensor | None = None  # (12,) one sigma of every attribute
+
+    @property
+    def size(self) -> float:
+        """Length in 4/4 bars: how much the batch counts among others."""
+        return float(self.bars.clocks.sum()) / 96
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        if device.type == "cpu":
+            return self
+        source, target = self.source.to(device), self.target.to(device)
+        bars, offsets = self.bars.to(device), self.offsets.to(device)
+        sigma = None if self.deviations is None else self.deviations.to(device)
+        return Batch(source, target, bars, offsets, self.styles, sigma)
 
 
 class Windows:
@@ -92,11 +109,15 @@ class Windows:
         bars = bars_of(
             clocks, table["beat"].astype(np.int64), runs, [self.corpus.pieces[self.piece[w]].parts for w in chosen]
         )
+        more = (
+            tuple(self.corpus.pieces[self.piece[w]].corpus for w in chosen),
+            torch.from_numpy(self.deviations).float(),
+        )
         if rng is None or edited == 0:
             plain = Notes.of(notes)
-            return Batch(plain, plain, bars, Offsets.none(len(rows)))
+            return Batch(plain, plain, bars, Offsets.none(len(rows)), *more)
         source, target, known = edit_pairs(notes, clocks, edited, rng)
-        return Batch(Notes.of(source), Notes.of(target), bars, self._offsets(source, target, known, clocks))
+        return Batch(Notes.of(source), Notes.of(target), bars, self._offsets(source, target, known, clocks), *more)
 
     def _offsets(
         self, source: NDArray[np.void], target: NDArray[np.void], known: NDArray[np.float64], clocks: NDArray[np.int64]

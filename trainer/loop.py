@@ -20,13 +20,15 @@ from torch import Tensor, nn
 
 from engine import checkpoint
 from engine.config import Config
+from engine.model.latents import LEVELS
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Batch, Windows, held_out
-from trainer.objective import Objective, note_f1, on_device
-from trainer.schedules import kl_warmup, learning_rate
+from trainer.objective import Objective, note_f1
+from trainer.schedules import KlWeight, learning_rate
 
 KEEP = 2
 EMA_EVERY = 8
+APART = ("prior.", "critic.")  # parts with an optimiser of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,14 @@ class Run:
         weights: Weights | None = None,
     ) -> None:
         self.model, self.config, self.fabric = model, config, fabric
-        self.trained = trained
-        self.weights = weights or Weights(model.state_dict, model.load_state_dict)
+        self.weights = weights or Weights(model.state_dict, model.load)
+        objective = Objective(model, config.loss)
+        self.trained = trained = [*trained, *objective.spread.values()]
         optimiser = torch.optim.AdamW(
             trained, lr=config.train.lr, betas=(0.9, 0.98), weight_decay=config.train.weight_decay, fused=True
         )
-        self.objective, self.optimiser = fabric.setup(Objective(model, config.loss), optimiser)
+        self.objective, self.optimiser = fabric.setup(objective, optimiser)
+        self.kl = KlWeight(config.loss)
         self.average = [p.detach().clone() for p in trained]
         self.rng = np.random.default_rng(config.train.seed)
         self.noise = torch.Generator(device=fabric.device).manual_seed(config.train.seed)
@@ -83,8 +87,8 @@ class Run:
         t = self.config.train
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, t.steps, t.lr, t.lr_warmup)
-        batch = on_device(windows.draw(self.rng), self.fabric.device)
-        warmup = kl_warmup(self.step, t.steps, self.config.loss.kl_warmup)
+        batch = windows.draw(self.rng).to(self.fabric.device)
+        warmup = self.kl.at(self.step, t.steps)
         objective, values, _ = self.objective(batch, warmup, self.noise)
         self.fabric.backward(objective)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, t.clip)
@@ -96,7 +100,8 @@ class Run:
             keep = min(t.ema, (self.step + 1) / (self.step + 10)) ** EMA_EVERY
             torch._foreach_lerp_(self.average, [p.detach() for p in self.trained], 1 - keep)
         losses = {name: float(value) for name, value in values.items()}
-        return losses | {"objective": float(objective.detach()), "gradient": float(norm)}
+        self.kl.saw(sum(losses.get(f"kl_{level}", 0.0) for level in LEVELS))
+        return losses | {"objective": float(objective.detach()), "gradient": float(norm), "kl_factor": warmup}
 
     def averaged(self) -> _Swapped:
         """A context in which the model has its averaged weights."""
@@ -111,12 +116,12 @@ class Run:
         with self.averaged():
             self.model.eval()
             for name, plain in batches:
-                batch = on_device(plain, self.fabric.device)
+                batch = plain.to(self.fabric.device)
                 noise = torch.Generator(device=self.fabric.device).manual_seed(0)
                 objective, terms, _ = self.objective(batch, 1.0, noise)
                 for key, value in [("objective", objective), *terms.items()]:
                     sums.setdefault(key, []).append(float(value))
-                weights.append(float(batch.bars.clocks.sum()))
+                weights.append(batch.size)
                 onsets = self.objective(batch, 1.0, None, True)[2]
                 score = note_f1(onsets, batch.target, batch.bars, self.config.model.threshold)
                 full = torch.bincount(batch.target.bar, minlength=len(score)).cpu().numpy() > 0
@@ -135,6 +140,7 @@ class Run:
             state[f"raw.{i}"] = p
             state |= {f"adam.{i}.{k}": v for k, v in self.optimiser.state[p].items() if isinstance(v, Tensor)}
         at = {"step": self.step, "best": self.best, "since_best": self.since_best, "rng": self.rng.bit_generator.state}
+        at["kl_factor"] = self.kl.factor
         checkpoint.save(folder / f"step-{self.step:07d}", weights, self.config, facts | {"run": at}, training=state)
         for old in sorted(folder.glob("step-*"))[:-KEEP]:
             shutil.rmtree(old)
@@ -153,7 +159,7 @@ class Run:
         self.noise.set_state(state["noise"].cpu())
         at = saved.facts["run"]
         self.step, self.best, self.since_best = at["step"], at["best"], at["since_best"]
-        self.rng.bit_generator.state = at["rng"]
+        self.rng.bit_generator.state, self.kl.factor = at["rng"], at["kl_factor"]
 
 
 class _Swapped:
@@ -211,8 +217,7 @@ def train(
     if model is None:
         model = MusicTransformerVAEGAN(config.model)
     if trained is None:
-        model.prior.requires_grad_(False)
-        trained = [p for p in model.parameters() if p.requires_grad]
+        trained = [p for n, p in model.named_parameters() if not n.startswith(APART)]
     run = Run(model, trained, config, fabric, weights)
     out.mkdir(parents=True, exist_ok=True)
     message = ""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.config import LossConfig
+from engine.config import LossConfig, ModelConfig
 from engine.model import fields as f
 from engine.model.batch import Bars, Notes
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Batch
-from trainer.losses import Decoded, check, total
+from trainer.losses import CRITIC, MODEL, REGISTRY, Decoded, check, total, weight_of
 
 
 class Objective(nn.Module):
@@ -20,27 +22,47 @@ class Objective(nn.Module):
     def __init__(self, model: MusicTransformerVAEGAN, config: LossConfig) -> None:
         super().__init__()
         check(config)
-        self.model, self.config = model, config
+        self.model, self.config = model, effective(config, model.config)
+        balanced = [t for t in REGISTRY.values() if t.balanced and t.side == MODEL and weight_of(t, self.config) > 0]
+        chosen = balanced if config.balance == "uncertainty" else []
+        self.spread = nn.ParameterDict({t.name: nn.Parameter(torch.zeros(())) for t in chosen})
 
     def forward(
-        self, batch: Batch, warmup: float, generator: torch.Generator | None = None, mean: bool = False
+        self,
+        batch: Batch,
+        warmup: float,
+        generator: torch.Generator | None = None,
+        mean: bool = False,
+        side: str = MODEL,
+        skip: str = "",
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """The weighted objective (nats per 4/4 bar), "loss" and every term unweighted, and the onset logits."""
+        """The weighted objective (nats per 4/4 bar), "loss" and every term unweighted, and the onset logits.
+
+        `side` says whose objective: the model's, or the critic's, for which the model stands still.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and side != CRITIC):
+            decoded = self.decode(batch, warmup, generator, mean)
+        objective, values = total(decoded, dict(self.spread.items()), skip, side)
+        return objective, values, decoded.onsets
+
+    def decode(self, batch: Batch, warmup: float, generator: torch.Generator | None, mean: bool) -> Decoded:
+        """Everything the terms look at."""
         posterior = self.model.encode(batch.source, batch.bars, generator, mean)
         slots = self.model.slots(posterior.z_global, posterior.z_local, posterior.z_fine, batch.bars, batch.offsets)
         fields = self.model.decoder.fields(slots, batch.target.bar, batch.target.cell, batch.offsets)
         onsets = self.model.decoder.onsets(slots)
-        decoded = Decoded(batch.target, batch.bars, onsets, fields, posterior, warmup, self.config)
-        objective, values = total(decoded)
-        return objective, values, onsets
+        return Decoded(
+            batch.target, batch.bars, onsets, fields, posterior, warmup, self.config, self.model,
+            batch.source, batch.offsets, slots, None if mean else generator, batch.styles, batch.deviations,
+        )  # fmt: skip
 
 
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device."""
-    if device.type == "cpu":
-        return batch
-    source, target = batch.source.to(device), batch.target.to(device)
-    return Batch(source, target, batch.bars.to(device), batch.offsets.to(device))
+def effective(loss: LossConfig, model: ModelConfig) -> LossConfig:
+    """The weights in force: without `beta_vae` every divergence counts in full."""
+    if model.beta_vae:
+        return loss
+    plain = {t.name: 1.0 for t in REGISTRY.values() if t.group == "kl"}
+    return replace(loss, beta=1.0, weights={**loss.weights, **plain})
 
 
 def note_f1(onsets: Tensor, target: Notes, bars: Bars, threshold: float) -> np.ndarray:

@@ -71,7 +71,7 @@ def personalise(
     deviations = np.array(saved.facts["deviations"])
     learned, kept = split(len(corpus.pieces), seed)
     model = MusicTransformerVAEGAN(saved.config.model)
-    model.load_state_dict(saved.tensors())
+    model.load(saved.tensors())
     model.requires_grad_(False)
     torch.manual_seed(seed)  # an adapter begins at random
     adapted = attach(model)

@@ -83,7 +83,7 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
     """Colours and prior on the best weights, then each slider's rho on held-out pieces."""
     best = Checkpoint(out / "best")
     model = MusicTransformerVAEGAN(best.config.model)
-    model.load_state_dict(best.tensors())
+    model.load(best.tensors())
     model.eval()
     directions = finish.colours(model, windows)
     wide = windows.of_bars(finish.PRIOR_BARS), valid.of_bars(finish.PRIOR_BARS)

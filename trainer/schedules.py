@@ -1,6 +1,11 @@
-"""Step to learning rate and to KL weight. Pure functions."""
+"""Step to learning rate and to KL weight. Pure functions, but for the one controller that has a state."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from engine.config import LossConfig
 
 DECAY = 0.25  # share of a run over which the learning rate falls to zero
 
@@ -12,6 +17,41 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     return peak * min(rise, max(fall, 0.0))
 
 
-def kl_warmup(step: int, steps: int, share: float) -> float:
-    """0 to 1 over the first `share` of the run."""
-    return min(step / max(steps * share, 1), 1.0)
+def linear(progress: float, config: LossConfig) -> float:
+    """0 to 1 over the first `kl_warmup` of the run."""
+    return min(progress / max(config.kl_warmup, 1e-9), 1.0)
+
+
+def cosine(progress: float, config: LossConfig) -> float:
+    """The same way along half a cosine: slow at both ends."""
+    return (1 - math.cos(math.pi * linear(progress, config))) / 2
+
+
+def cyclical(progress: float, config: LossConfig) -> float:
+    """`kl_cycles` times 0 to 1, each over the first half of its cycle (Fu et al. 2019); ends at 1."""
+    return min(2 * (progress * config.kl_cycles % 1), 1.0) if progress < 1 else 1.0
+
+
+SCHEDULES = {"linear": linear, "cosine": cosine, "cyclical": cyclical}
+RESPONSE = 0.01  # of the controller: how much of a relative error one step turns into change
+LOW, HIGH = 1e-4, 100.0
+
+
+@dataclass(slots=True)
+class KlWeight:
+    """The factor of all KL weights at every step; adaptive, it holds `kl_target` (after Shao et al. 2020)."""
+
+    config: LossConfig
+    factor: float = 1.0
+
+    def at(self, step: int, steps: int) -> float:
+        """The factor for a step."""
+        if self.config.kl_schedule == "adaptive":
+            return self.factor
+        return SCHEDULES[self.config.kl_schedule](step / steps, self.config)
+
+    def saw(self, nats: float) -> None:
+        """Learn what the divergence of the last batch was, in nats per 4/4 bar: above the target the factor grows."""
+        if self.config.kl_schedule == "adaptive" and math.isfinite(nats):
+            error = max(min(nats / max(self.config.kl_target, 1e-9) - 1, 1.0), -1.0)
+            self.factor = min(max(self.factor * math.exp(RESPONSE * error), LOW), HIGH)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+LEVELS = ("global", "local", "fine")
+
 
 @dataclass(frozen=True, slots=True)
 class Normal:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.model.batch import PHRASE_BARS
+from engine.model.latents import Normal, kl_to_standard
 
 MAX_BARS = 64
 COMPONENTS = 8
@@ -59,3 +60,15 @@ class BarPrior(nn.Module):
         square = (z_fine[:, :, None] - mean).pow(2) * (-logvar).exp()
         each = -0.5 * (square + logvar + math.log(2 * math.pi)).sum(-1)
         return torch.logsumexp(torch.log_softmax(logits, -1) + each, -1)
+
+
+class LevelPriors(nn.Module):
+    """p(z) of each level in the ELBO, as `ModelConfig.prior` says. The Gaussian has no parameters."""
+
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        self.kind = c.prior
+
+    def divergence(self, level: str, q: Normal, z: Tensor) -> Tensor:
+        """(rows,) nats of q above the prior of a level; `z` is a sample of q."""
+        return kl_to_standard(q).sum(-1)

@@ -19,10 +19,10 @@ from trainer.corpus import Corpus
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    return all(
-        torch.equal(getattr(getattr(a, part.name), field.name), getattr(getattr(b, part.name), field.name))
-        for part in fields(Batch)
-        for field in fields(getattr(a, part.name))
+    return a.styles == b.styles and all(
+        torch.equal(getattr(getattr(a, part), field.name), getattr(getattr(b, part), field.name))
+        for part in ("source", "target", "bars", "offsets")
+        for field in fields(getattr(a, part))
     )
 
 

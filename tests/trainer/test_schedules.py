@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.schedules import DECAY, kl_warmup, learning_rate
+from engine.config import LossConfig
+from trainer.schedules import DECAY, SCHEDULES, KlWeight, learning_rate
 
 
 def test_the_rate_rises_holds_and_falls_to_nothing() -> None:
@@ -23,9 +24,28 @@ def test_the_rate_is_never_negative_and_never_above_its_peak(steps: int, step: i
     assert 0 <= learning_rate(step, steps, 1.0, warmup) <= 1
 
 
-@given(st.integers(1, 5000), st.integers(0, 6000), st.floats(0, 1))
-def test_the_divergence_is_warmed_up_once(steps: int, step: int, share: float) -> None:
-    now, later = kl_warmup(step, steps, share), kl_warmup(step + 1, steps, share)
+@given(st.sampled_from(["linear", "cosine"]), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.1))
+def test_one_warm_up_only_rises(name: str, share: float, progress: float, more: float) -> None:
+    config = LossConfig(kl_schedule=name, kl_warmup=share)
+    now, later = (SCHEDULES[name](p, config) for p in (progress, progress + more))
     assert 0 <= now <= later <= 1
-    assert kl_warmup(steps, steps, share) == 1 or steps * share > steps
-    assert kl_warmup(1, steps, 0.0) == 1
+    assert SCHEDULES[name](1.0, config) == pytest.approx(1)
+
+
+def test_cycles_begin_at_nothing_and_spend_half_their_time_at_the_top() -> None:
+    weight = KlWeight(LossConfig(kl_schedule="cyclical", kl_cycles=4))
+    factors = [weight.at(step, 400) for step in range(401)]
+    assert [factors[i] for i in (0, 100, 200, 300)] == pytest.approx([0, 0, 0, 0], abs=1e-9)
+    assert [factors[i] for i in (25, 50, 75, 400)] == pytest.approx([0.5, 1, 1, 1])
+    assert sum(f == 1 for f in factors) >= 200
+
+
+def test_the_adaptive_weight_finds_the_target_it_was_given() -> None:
+    """A divergence that falls as its weight grows, as in training: 100 nats at weight 1."""
+    weight = KlWeight(LossConfig(kl_schedule="adaptive", kl_target=50.0))
+    for step in range(3000):
+        weight.saw(100 / weight.at(step, 3000) ** 0.5)
+    assert 100 / weight.factor**0.5 == pytest.approx(50, rel=0.02)
+    still = weight.factor
+    weight.saw(float("nan"))
+    assert weight.factor == still

@@ -1,0 +1,15 @@
+"""The event transformer."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from engine.config import ModelConfig
+
+
+class EventTransformer(nn.Module):
+    """To be written."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.c = config
