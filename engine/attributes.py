@@ -5,8 +5,9 @@ Shapes: M notes, G groups (a bar each, or one group for a whole scope), A = 12 a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ SPECS = (
 )
 NAMES = tuple(spec.name for spec in SPECS)
 INDEX = {name: i for i, name in enumerate(NAMES)}
+Fields = NDArray[np.void] | Mapping[str, NDArray[Any]]  # BAR_NOTE, or those of its fields that are asked for
 EMPTY_IS_ZERO = ("density", "rhythm", "polyphony")  # what silence has none of, rather than no value of
 
 
@@ -63,8 +65,8 @@ def measure_bars(notes: NDArray[np.void], clocks: NDArray[np.int64]) -> NDArray[
     return np.stack([stretch.measure(name) for name in NAMES], -1)
 
 
-def measure_one(name: str, notes: NDArray[np.void], clocks: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N,) one attribute of each bar by itself; a column of `measure_bars`."""
+def measure_one(name: str, notes: Fields, clocks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) one attribute of each bar by itself; a column of `measure_bars`, from "bar" and the fields it is made of."""
     return _each_bar(notes, clocks).measure(name)
 
 
@@ -82,7 +84,7 @@ def measure(
     return np.array([float(stretch.measure(name)[0]) for name in NAMES])
 
 
-def _each_bar(notes: NDArray[np.void], clocks: NDArray[np.int64]) -> _Stretches:
+def _each_bar(notes: Fields, clocks: NDArray[np.int64]) -> _Stretches:
     starts = np.zeros(len(clocks), np.int64)
     return _Stretches(notes, notes["bar"].astype(np.int64), starts, -(-clocks // CLOCKS_PER_16TH), clocks / 24)
 
@@ -92,7 +94,7 @@ class _Stretches:
 
     def __init__(
         self,
-        notes: NDArray[np.void],
+        notes: Fields,
         group: NDArray[np.int64],  # (M,) the stretch of each note
         slot_starts: NDArray[np.int64],  # (N,) first 16th slot of each bar, counted within its stretch
         slots: NDArray[np.int64],  # (G,) number of 16th slots
@@ -132,8 +134,9 @@ class _Stretches:
 
     def rhythm(self) -> NDArray[np.float64]:
         wide = int(self.slots.max(initial=0)) + 1
-        struck = np.unique(self.group * wide + self.slot)
-        out: NDArray[np.float64] = np.bincount(struck // wide, minlength=len(self.slots)) / np.maximum(self.slots, 1)
+        struck = np.zeros(len(self.slots) * wide, bool)
+        struck[self.group * wide + self.slot] = True
+        out: NDArray[np.float64] = struck.reshape(-1, wide).sum(1) / np.maximum(self.slots, 1)
         return out
 
     def syncopation(self) -> NDArray[np.float64]:
@@ -192,18 +195,20 @@ def _leaps(
     group: NDArray[np.int64], time: NDArray[np.int64], pitch: NDArray[np.float64], n_groups: int
 ) -> NDArray[np.float64]:
     """Mean absolute interval between successive highest notes; 0 where there is no second one."""
-    order = np.lexsort((-pitch, time, group))
-    g, t, p = group[order], time[order], pitch[order]
-    top = np.ones(len(g), bool)
-    top[1:] = (g[1:] != g[:-1]) | (t[1:] != t[:-1])
-    g, p = g[top], p[top]
+    place = group.astype(np.int64) << 40 | time.astype(np.int64) << 8 | pitch.astype(np.int64)
+    if (place[1:] < place[:-1]).any():
+        order = np.argsort(place, kind="stable")
+        place, group, pitch = place[order], group[order], pitch[order]
+    top = np.ones(len(place), bool)
+    top[:-1] = place[1:] >> 8 != place[:-1] >> 8
+    g, p = group[top], pitch[top]
     same = g[1:] == g[:-1]
     jumps = np.abs(np.diff(p))[same]
     into = g[1:][same]
     return np.bincount(into, jumps, minlength=n_groups) / np.maximum(np.bincount(into, minlength=n_groups), 1)
 
 
-def _chroma(group: NDArray[np.int64], pitch: NDArray[np.uint8], n_groups: int) -> NDArray[np.float64]:
+def _chroma(group: NDArray[np.int64], pitch: NDArray[np.integer], n_groups: int) -> NDArray[np.float64]:
     """(G, 12) pitch-class counts."""
     return np.bincount(group * 12 + pitch.astype(np.int64) % 12, minlength=n_groups * 12).reshape(-1, 12).astype(float)
 
@@ -215,7 +220,7 @@ def _entropy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _consonance(
-    group: NDArray[np.int64], bar: NDArray[np.int64], pitch: NDArray[np.uint8], n_groups: int
+    group: NDArray[np.int64], bar: NDArray[np.int64], pitch: NDArray[np.integer], n_groups: int
 ) -> NDArray[np.float64]:
     """Mean CONSONANCE over all pairs of notes of a bar (a note with itself included), weighted by notes."""
     bars, index = np.unique(bar, return_inverse=True)

@@ -133,9 +133,12 @@ class Checkpoint:
         return out
 
     def tensors(self, name: str = "model", device: str = "cpu") -> dict[str, Tensor]:
-        """One tensor file."""
+        """One tensor file, with whatever further parts of it there are: NAME.safetensors, NAME-PART.safetensors."""
+        parts = [n for n in self._files if n.startswith(f"{name}-") and n.endswith(".safetensors")]
         try:
             loaded = load_bytes(self._files[f"{name}.safetensors"])
+            for part in parts:
+                loaded |= load_bytes(self._files[part])
         except (KeyError, SafetensorError, ValueError) as error:
             raise MorphonyError(f"{self.folder.name} is damaged: {name}.safetensors cannot be read.") from error
         return {k: v.to(torch.device(device)) for k, v in loaded.items()}

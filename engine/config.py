@@ -20,6 +20,7 @@ import yaml
 
 from engine.errors import MorphonyError
 
+PRESETS = Path(__file__).resolve().parent.parent / "assets" / "configs"
 MAX_YAML_BYTES = 64 * 1024
 MAX_YAML_DEPTH = 12
 PHRASE_BARS = 4  # bars that share a local latent
@@ -70,11 +71,12 @@ class ModelConfig:
     use_hierarchical: bool = True  # without it the phrase and piece latents carry nothing
     beta_vae: bool = True  # without it every divergence weighs 1, as in a plain VAE
     batch_norm_posterior: bool = False  # posterior means normalised over the batch (Zhu et al. 2020)
-    prior: str = "gaussian"  # of the latents in the ELBO: gaussian, mixture or flow
+    prior: str = "gaussian"  # of the latents in the ELBO: a name in engine.model.level_priors.REGISTRY
     prior_components: int = 16  # of the mixture
     prior_flows: int = 4  # coupling layers of the flow
     prior_dim: int = 256  # width of the conditional prior over bars
     prior_layers: int = 3
+    upper_prior: str = "level"  # of new phrase and piece latents: the level's own, or "fitted" to those music has
     threshold: float = 0.4  # a cell becomes a note above this probability
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class ModelConfig:
         _limit(self, 1, 1 << 20, "window")
         _limit(self, 0.01, 0.99, "threshold")
         _one_of(self, "mode", MODES)
-        _one_of(self, "prior", ("gaussian", "mixture", "flow"))
+        _one_of(self, "upper_prior", ("level", "fitted"))
 
     def heads_for(self, width: int) -> int:
         """The configured number of heads, or the next smaller one that divides `width`."""
@@ -140,6 +142,8 @@ class TrainConfig:
     ema: float = 0.999
     edited_pairs: float = 0.5  # share of bars that decode an edited twin
     transpose: int = 6  # semitones either way
+    event_window: int = 1024  # tokens of a piece that transformer mode learns from at once; shorter pieces are whole
+    events_per_step: int = 4096  # a batch of transformer mode holds this many tokens
     corpus_weights: Mapping[str, float] = field(default_factory=dict)  # share of a corpus in the batches
     evaluate_every: int = 1000
     checkpoint_every: int = 1000
@@ -153,6 +157,7 @@ class TrainConfig:
         _limit(self, 0, 24, "transpose")
         _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs")
         _limit(self, PHRASE_BARS, 1024, "window_bars")
+        _limit(self, 8, 1 << 20, "event_window", "events_per_step")
         if self.window_bars % PHRASE_BARS:
             raise MorphonyError(f"window_bars must be a multiple of {PHRASE_BARS}: windows are whole phrases.")
 
@@ -167,16 +172,40 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read a YAML file. Raises MorphonyError with one sentence when it cannot be used."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MorphonyError(f"{path.name} could not be read: {error}.") from error
-    return parse(text, path.name)
+    """Read a YAML file, or a preset by its bare name. Raises MorphonyError with one sentence when it cannot be used."""
+    preset = PRESETS / f"{path.name}.yaml"
+    if not path.suffix and path.name == str(path) and preset.is_file() and not path.exists():
+        path = preset
+    return build(Config, read(path), path.name)
 
 
 def parse(text: str, name: str = "configuration") -> Config:
     """Read YAML text; `name` is what error sentences call it."""
+    return build(Config, plain(text, name), name)
+
+
+def override(config: Config, changes: Mapping[str, object]) -> Config:
+    """The same configuration with some keys changed, each written like "model.prior"."""
+    data = to_plain(config)
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        if section not in data or not name:
+            raise MorphonyError(f"{key!r} names no setting; write one like model.prior or train.steps.")
+        data[section][name] = value
+    return build(Config, data, "configuration")
+
+
+def read(path: Path) -> object:
+    """Plain data of a YAML file. Raises MorphonyError with one sentence when it cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MorphonyError(f"{path.name} could not be read: {error}.") from error
+    return plain(text, path.name)
+
+
+def plain(text: str, name: str) -> object:
+    """Plain data of YAML text, within limits of size and depth."""
     if len(text) > MAX_YAML_BYTES:
         raise MorphonyError(f"{name} is larger than {MAX_YAML_BYTES // 1024} KiB, which no configuration needs.")
     depth = deepest = 0
@@ -186,10 +215,9 @@ def parse(text: str, name: str = "configuration") -> Config:
     if deepest > MAX_YAML_DEPTH:
         raise MorphonyError(f"{name} is nested more than {MAX_YAML_DEPTH} levels deep.")
     try:
-        data = _Loader(text).get_single_data()
+        return _Loader(text).get_single_data() or {}
     except (yaml.YAMLError, RecursionError) as error:
         raise MorphonyError(f"{name} is not valid YAML: {str(error).splitlines()[0]}.") from error
-    return build(Config, data or {}, name)
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,31 +8,34 @@ K bars of a chunk, T clocks, M candidate rows, J notes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine import tilt
+from engine import grids, tilt
 from engine.attributes import INDEX, measure_one
+from engine.filters import filter_logits
+from engine.masks import FORBIDDEN, Masks, at_most, held, nearness, voices
 from engine.model import fields as f
 from engine.model.batch import Offsets
 from engine.model.decoder import OF_ONSETS, Fields
 from engine.sampling import (
     DURATION,
     MICRO,
-    ONSET,
     VELOCITY,
     Bools,
     Floats,
+    Goal,
     Ints,
+    Judge,
     Rows,
+    best_of,
     gumbel,
-    hold_counts,
-    logistic,
-    rows_above,
     rows_at,
+    sampled,
 )
 from engine.session import Piece, Session
 from engine.tokens.bars import BAR_NOTE
@@ -40,10 +43,11 @@ from engine.tokens.vocab import PITCHES, VELOCITY_STEP
 
 BLEND_WEIGHT = 3.5  # log-odds towards the source's notes at a slider's first touch
 BLEND_REACH = 0.4  # sigma over which that weight decays to nothing
+CERTAIN = 1e6  # logit of what no other cell may displace
 FLAT = 1.0  # velocity: a piece with less spread than this is played flat
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Knobs:
     """Everything that shapes a decoding besides latents."""
 
@@ -52,28 +56,35 @@ class Knobs:
     seed: int = 0
     temperature: float = 0.0
     blend: bool = True
+    top_k: int = 0
+    top_p: float = 1.0
+    beam: int = 1
+    goal: Goal | None = None
+    masks: Masks = field(default_factory=Masks)
+    away: float = 0.0  # sigma between these latents and the source's own
 
     def moved(self, names: tuple[str, ...]) -> list[str]:
         """Which of these sliders are off their rest."""
         return [n for n in names if abs(self.offsets[INDEX[n]]) > 0]  # NaN is not
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """Sigma from rest of whatever can move an onset or a pitch."""
         onsets = np.abs(np.nan_to_num(self.offsets[list(OF_ONSETS)])).max()
-        return float(max([onsets, *map(abs, self.shift.values())]))
+        return float(max([onsets, self.away, *map(abs, self.shift.values())]))
 
 
 def decode(session: Session, piece: Piece, bars: list[int], knobs: Knobs) -> NDArray[np.void]:
     """BAR_NOTE of the given bars, numbered as in the piece."""
+    torch.set_flush_denormal(True)  # GELU of a large negative number is one, and takes ten times as long
     index = torch.tensor(bars, dtype=torch.int64)
     chunk = _Chunk(session, piece, index, knobs)
     still = knobs.blend and knobs.distance == 0
     if still:
-        cells = chunk.source_cells()
+        cells = chunk.heard()
     else:
         cells = chunk.choose()
-    notes = chunk.describe(cells)
+    notes = voices(chunk.describe(cells), chunk.clocks, knobs.masks.max_notes)
     notes["bar"] = np.array(bars)[notes["bar"]]
     return notes
 
@@ -91,64 +102,99 @@ class _Chunk:
         value = torch.from_numpy(np.nan_to_num(knobs.offsets).clip(-6, 6)).float().expand(k, -1)
         self.offsets = Offsets(value, torch.from_numpy(known).float().expand(k, -1))
         self.none = Offsets.none(k)
-        p = session.config.model.threshold
-        self.threshold = float(np.log(p / (1 - p)))
-        self.shift = torch.zeros(k, piece.z_fine.shape[1])
-        for name, amount in knobs.shift.items():
-            self.shift = self.shift + amount * session.colours[name]
+        shift = _shift(session, knobs)
+        self.rest = grids.at_rest(session, piece, index, shift)
         steered = bool(knobs.moved(tilt.ONSET_STAGE + tilt.PITCH_STAGE))
-        self.rest_grid, self.rest_slots = self._at_rest()
-        self.grid, self.slots = self._decoded(self.offsets) if steered else (self.rest_grid, self.rest_slots)
-
-    def _decoded(self, offsets: Offsets) -> tuple[NDArray[np.float32], torch.Tensor]:
-        """(K, T, 88) logits relative to the threshold, and the slots they came from."""
-        slots = self.session.slots(self.piece, self.index, self.shift, offsets)
-        with torch.no_grad():
-            logits = self.session.model.decoder.onsets(slots).view(len(slots), -1, f.N_PITCHES)
-        return (logits - self.threshold).cpu().numpy(), slots
-
-    def _at_rest(self) -> tuple[NDArray[np.float32], torch.Tensor]:
-        """The decoding with every named slider at rest; remembered bar by bar while no colour is moved."""
-        cache = self.piece.cache
-        if any(self.knobs.shift.values()):
-            return self._decoded(self.none)
-        if not all(int(b) in cache for b in self.index):
-            grid, slots = self._decoded(self.none)
-            for i, b in enumerate(self.index):
-                n = -(-int(self.clocks[i]) // f.SLOT_CLOCKS)
-                cache[int(b)] = grid[i, : n * f.SLOT_CLOCKS], slots[i, :n]
-        kept = [cache[int(b)] for b in self.index]
-        wide = max(len(s) for _, s in kept)
-        grid = np.full((len(kept), wide * f.SLOT_CLOCKS, f.N_PITCHES), -30, np.float32)
-        slots = kept[0][1].new_zeros(len(kept), wide, kept[0][1].shape[-1])
-        for i, (g, s) in enumerate(kept):
-            grid[i, : len(g)], slots[i, : len(s)] = g, s
-        return grid, slots
+        self.told = grids.told(session, piece, index, shift, self.offsets) if steered else self.rest
 
     def choose(self) -> Rows:
         """The cells that sound: onset sliders choose freely, pitch sliders keep the number of notes of each onset."""
-        rest = self._noisy(self._blended(rows_above(self.rest_grid, self.clocks)))
-        rest = _only(rest, rest.logit > 0)
+        rows = self._noisy(self._blended(self.rest.candidates))
+        rest = self._allowed(_only(rows, self._free(rows)(rows.logit[None])[0]), self.rest.logits)
         chosen = rest
         if self.knobs.moved(tilt.ONSET_STAGE):
-            chosen = self._tilt_onsets(rest)
+            chosen = self._allowed(self._tilt_onsets(rest), self.told.logits)
+        elif self.knobs.goal and self.knobs.beam > 1:
+            chosen = self._allowed(self._beam(rows, rows.logit, rest), self.told.logits)
         if self.knobs.moved(tilt.PITCH_STAGE):
             chosen = self._tilt_pitches(chosen, rest)
         return chosen
 
     def _tilt_onsets(self, rest: Rows) -> Rows:
-        rows = self._noisy(self._blended(rows_above(self.grid, self.clocks)))
-        durations = self._lengths(rows, self.slots, self.offsets) if self.knobs.moved(("polyphony",)) else None
-        logits = self._tilted(rows, rest, rest, tilt.ONSET_STAGE, lambda x: x > 0, durations)
-        return _only(rows.with_logits(logits), logits > 0)
+        rows = self._noisy(self._blended(self.told.candidates))
+        lengths = _Lengths(self, rows, some=self.knobs.beam == 1 and self.knobs.masks.max_notes is None)
+        select = self._free(rows)
+        logits = self._tilted(rows, rest, rest, tilt.ONSET_STAGE, select, lengths)
+        if self.knobs.beam > 1:
+            every = np.full(len(logits), bool(self.knobs.moved(("polyphony",))))
+            return self._beam(rows, logits, rest, lengths(every))
+        return _only(rows.with_logits(logits), select(logits[None])[0])
+
+    def heard(self) -> Rows:
+        """The source's cells, as far as the masks let them."""
+        cells, masks = self.source_cells, self.knobs.masks
+        if not masks:
+            return cells
+        told = self.rest.logits[cells.bar, cells.onset, cells.pitch - PITCHES.start].astype(np.float64)
+        every = np.ones((1, len(told)), bool)
+        return self._allowed(_only(cells, at_most(cells, told[None], every, masks.max_notes)[0]), self.rest.logits)
+
+    def _free(self, rows: Rows) -> tilt.Select:
+        """What sounds where cells choose for themselves: all above the threshold, or as many as the masks let in."""
+        return lambda x: at_most(rows, x, x > 0, self.knobs.masks.max_notes)
+
+    def _allowed(self, chosen: Rows, grid: NDArray[np.float32]) -> Rows:
+        """Chosen cells with each one the masks refuse replaced by the likeliest pitch of its onset they let in."""
+        masks = self.knobs.masks
+        if not masks.of_pitch or not len(chosen.bar):
+            return chosen
+        places, counts = _places(chosen)
+        rows = self._noisy(self._blended(rows_at(grid, self.clocks, places)))
+        welcome = _is_in(rows, chosen) & (masks.penalty(rows, self.bar_numbers) == 0)
+        refused = _only(chosen, masks.penalty(chosen, self.bar_numbers) <= FORBIDDEN)
+        logits = np.where(welcome, CERTAIN, rows.logit + nearness(rows, refused))
+        return _only(rows, held(masks, rows, self.bar_numbers, counts)(logits[None])[0])
+
+    def _beam(self, rows: Rows, logits: Floats, rest: Rows, durations: Floats | None = None) -> Rows:
+        """Of the likeliest choices of every bar, each within the masks, the nearest to the goal or the sliders."""
+        limit = self.knobs.masks.max_notes
+        judge = self._judge(rows, rest, durations)
+
+        def within(chosen: Bools) -> Bools:
+            return at_most(rows, np.broadcast_to(logits, chosen.shape), chosen, limit)
+
+        chosen = best_of(rows, logits, self.knobs.beam, lambda x: judge(within(x)))
+        return _only(rows.with_logits(logits), within(chosen[None])[0])
+
+    def _judge(self, rows: Rows, rest: Rows, durations: Floats | None) -> Judge:
+        """How far a choice is from the caller's goal, else from where the onset sliders point, in sigma."""
+        goal, everything = self.knobs.goal, np.ones((1, len(rest.bar)), bool)
+        if goal is not None:
+            return lambda x: goal(rows.notes(x, durations), np.tile(rows.clocks, len(x))).reshape(len(x), -1)
+        wanted = {}
+        for name in self.knobs.moved(tilt.ONSET_STAGE):
+            held_for = self.lengths(rest, self.rest.slots, self.none) if name == "polyphony" else None
+            step = self._step(name)
+            start = tilt.gauge(rest, everything, name, step > 0, self.anchor, held_for)[0]
+            wanted[name] = step, tilt.target(name, start, step, self.anchor)
+
+        def distance(chosen: Bools) -> Floats:
+            total = np.zeros((len(chosen), len(rows.clocks)))
+            for name, (step, aim) in wanted.items():
+                found = tilt.gauge(rows, chosen, name, step > 0, self.anchor, durations)
+                total += np.nan_to_num(np.abs(found - aim)) / self.session.deviations[INDEX[name]]
+            return total
+
+        return distance
 
     def _tilt_pitches(self, current: Rows, rest: Rows) -> Rows:
-        places, counts = np.unique(np.stack([current.bar, current.onset], -1), axis=0, return_counts=True)
-        if not len(places):
+        if not len(current.bar):
             return current
-        rows = self._noisy(self._blended(rows_at(self.grid, self.clocks, places)))
-        logits = self._tilted(rows, rest, current, tilt.PITCH_STAGE, lambda x: hold_counts(x, counts))
-        return _only(rows.with_logits(logits), hold_counts(logits[None], counts)[0])
+        places, counts = _places(current)
+        rows = self._noisy(self._blended(rows_at(self.told.logits, self.clocks, places)))
+        select = held(self.knobs.masks, rows, self.bar_numbers, counts)
+        logits = self._tilted(rows, rest, current, tilt.PITCH_STAGE, select)
+        return _only(rows.with_logits(logits), select(logits[None])[0])
 
     def _tilted(
         self,
@@ -157,58 +203,57 @@ class _Chunk:
         current: Rows,
         stage: tuple[str, ...],
         select: tilt.Select,
-        durations: Floats | None = None,
+        lengths: tilt.Lengths | None = None,
     ) -> Floats:
         """(M,) logits with every moved slider of a stage solved for; two rounds where sliders meet."""
         reference, logits, names = _is_in(rows, current), rows.logit, self.knobs.moved(stage)
         everything = np.ones((1, len(rest.bar)), bool)
         for name in names * (2 if len(names) > 1 else 1):
-            held = self._lengths(rest, self.rest_slots, self.none) if name == "polyphony" else None
+            held = self.lengths(rest, self.rest.slots, self.none) if name == "polyphony" else None
             step = self._step(name)
             start = tilt.gauge(rest, everything, name, step > 0, self.anchor, held)[0]
             keys = self.bar_numbers
-            logits = tilt.solve(rows, logits, name, step, start, reference, select, self.anchor, keys, durations)
+            logits = tilt.solve(rows, logits, name, step, start, reference, select, self.anchor, keys, lengths)
         return logits
 
     def _noisy(self, rows: Rows) -> Rows:
-        t = self.knobs.temperature
-        if t == 0:
-            return rows
-        noise = logistic(self.knobs.seed, self.bar_numbers[rows.bar], rows.onset, rows.pitch, ONSET)
-        return rows.with_logits(rows.logit + t * noise)
+        k = self.knobs
+        return sampled(rows, self.bar_numbers, k.seed, k.temperature, k.top_k, k.top_p)
 
     def _blended(self, rows: Rows) -> Rows:
         """Near rest, pull towards the source's cells; the weight is gone at BLEND_REACH."""
         weight = BLEND_WEIGHT * max(1 - self.knobs.distance / BLEND_REACH, 0) if self.knobs.blend else 0.0
         if weight == 0:
             return rows
-        side = np.where(_is_in(rows, self.source_cells()), weight, -weight)
+        side = np.where(_is_in(rows, self.source_cells), weight, -weight)
         return rows.with_logits(rows.logit + side)
 
+    @cached_property
     def source_notes(self) -> NDArray[np.void]:
         """BAR_NOTE of the source's bars, renumbered 0 to K-1."""
         bars = self.piece.bars
-        ends = np.searchsorted(bars["bar"], [self.bar_numbers, self.bar_numbers + 1])
-        parts = [bars[a:b].copy() for a, b in ends.T]
-        for i, part in enumerate(parts):
-            part["bar"] = i
-        return np.concatenate(parts)
+        first, end = np.searchsorted(bars["bar"], [self.bar_numbers, self.bar_numbers + 1])
+        bar = np.repeat(np.arange(len(first)), end - first)
+        out: NDArray[np.void] = bars[first[bar] + _count_within(end - first)]
+        out["bar"] = bar
+        return out
 
+    @cached_property
     def source_cells(self) -> Rows:
         """The source's cells, one row each."""
-        s = self.source_notes()
-        cells = np.unique(np.stack([s["bar"], s["onset"], s["pitch"]], -1).astype(np.int64), axis=0)
-        bar, onset, pitch = cells.T
-        return Rows(bar, onset, pitch, np.ones(len(cells)), self.clocks)
+        s = self.source_notes
+        s = s[np.unique(_key(s), return_index=True)[1]]
+        bar, onset, pitch = (s[name].astype(np.int64) for name in ("bar", "onset", "pitch"))
+        return Rows(bar, onset, pitch, np.ones(len(s)), self.clocks)
 
     def _fields(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Fields:
         with torch.no_grad():
-            return self.session.model.decoder.fields(slots, *self._cells(rows), offsets.to(slots.device))
+            return self.session.decoder.fields(slots, *self._cells(rows), offsets.to(slots.device))
 
-    def _lengths(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Floats:
+    def lengths(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Floats:
         """(M,) likeliest duration of each row, in clocks."""
         with torch.no_grad():
-            logits = self.session.model.decoder.durations(slots, *self._cells(rows), offsets.to(slots.device))
+            logits = self.session.decoder.durations(slots, *self._cells(rows), offsets.to(slots.device))
         out: Floats = f.DURATIONS[logits.argmax(-1).cpu().numpy()]
         return out
 
@@ -222,17 +267,18 @@ class _Chunk:
 
         With `blend`, notes the source has keep its fields, moved by what the sliders changed in the decoder's own.
         """
-        told = self._fields(cells, self.slots, self.offsets)
+        source = self.source_notes[: None if self.knobs.blend else 0]
+        at, stays = _find(_key(source), _key(cells))
+        source, at = source[stays], at[stays]
+        new = np.ones(len(cells.bar), bool)
+        new[at] = False
         moved = bool(self.knobs.moved(("articulation", "dynamics", "dynamic_spread")))
-        rest = self._fields(cells, self.slots, self.none) if moved else told
+        if not moved:
+            cells = _only(cells, new)
+        told = self._fields(cells, self.told.slots, self.offsets)
+        rest = self._fields(cells, self.told.slots, self.none) if moved else told
         duration, velocity = self._durations(cells, told, rest), self._velocities(cells, told, rest)
         decoded = self._notes(cells, told, duration, velocity)
-        if not self.knobs.blend:
-            return decoded
-        source = self.source_notes()
-        at = np.searchsorted(_key(cells), _key(source)).clip(max=max(len(cells.bar) - 1, 0))
-        stays = _key(cells)[at] == _key(source) if len(cells.bar) else np.zeros(len(source), bool)
-        source, at = source[stays], at[stays]
         if moved:
             logits = self._classes(rest.duration, cells, DURATION), self._classes(rest.velocity, cells, VELOCITY)
             was_long, was_loud = f.DURATIONS[logits[0].argmax(-1)], np.round(f.VELOCITIES[logits[1].argmax(-1)])
@@ -253,18 +299,21 @@ class _Chunk:
         out["micro"] = f.MICRO[self._classes(told.micro, cells, MICRO).argmax(-1)][row]
         return out
 
-    def _classes(self, logits: torch.Tensor, cells: Rows, key: int) -> Floats:
-        """Class logits (J, C) as NumPy, with noise at a temperature above 0."""
-        out = logits.cpu().numpy().astype(np.float64)
-        if self.knobs.temperature > 0:
+    def _classes(self, logits: torch.Tensor, cells: Rows, key: int, steered: bool = False) -> Floats:
+        """Class logits (J, C) as NumPy, filtered and with noise at a temperature above 0; a slider may reach any."""
+        out, k = logits.cpu().numpy().astype(np.float64), self.knobs
+        if k.temperature > 0:
             where = (self.bar_numbers[cells.bar], cells.onset, cells.pitch, key)
-            out += self.knobs.temperature * gumbel(self.knobs.seed, out.shape[1], *where)
+            if not steered and (k.top_k or k.top_p < 1):
+                out = k.temperature * filter_logits(out, k.temperature, k.top_k, k.top_p)
+            out += k.temperature * gumbel(k.seed, out.shape[1], *where)
         return out
 
     def _durations(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
         """(J,) clocks."""
-        logits = self._classes(told.duration, cells, DURATION)
-        if not self.knobs.moved(("articulation",)):
+        moved = bool(self.knobs.moved(("articulation",)))
+        logits = self._classes(told.duration, cells, DURATION, moved)
+        if not moved:
             return np.asarray(f.DURATIONS[logits.argmax(-1)])
         scale = np.log2(f.DURATIONS)
         start = scale[self._classes(rest.duration, cells, DURATION).argmax(-1)]
@@ -275,7 +324,7 @@ class _Chunk:
 
     def _velocities(self, cells: Rows, told: Fields, rest: Fields) -> Floats:
         """(J,) 1 to 127."""
-        logits = self._classes(told.velocity, cells, VELOCITY)
+        logits = self._classes(told.velocity, cells, VELOCITY, bool(self.knobs.moved(("dynamics", "dynamic_spread"))))
         chosen = logits.argmax(-1)
         plain = self._classes(rest.velocity, cells, VELOCITY).argmax(-1)
         scale = f.VELOCITIES / 16
@@ -320,12 +369,42 @@ class _Chunk:
         return float(self.knobs.offsets[INDEX[name]] * self.session.deviations[INDEX[name]])
 
 
+def _shift(session: Session, knobs: Knobs) -> torch.Tensor | None:
+    """(F,) how far the colour sliders move the latents of a bar; None where they rest."""
+    if not any(knobs.shift.values()):
+        return None
+    return torch.stack([amount * session.colours[name] for name, amount in knobs.shift.items()]).sum(0)
+
+
 def _only(rows: Rows, chosen: Bools) -> Rows:
     return Rows(rows.bar[chosen], rows.onset[chosen], rows.pitch[chosen], rows.logit[chosen], rows.clocks)
 
 
 def _is_in(rows: Rows, others: Rows) -> Bools:
-    return np.isin(_key(rows), _key(others))
+    """(M,) True for the cells that are also among the others."""
+    out = np.zeros(len(rows.bar), bool)
+    at, found = _find(_key(others), _key(rows))
+    out[at[found]] = True
+    return out
+
+
+def _find(keys: Ints, among: Ints) -> tuple[Ints, Bools]:
+    """Where each key is among ascending ones, and whether it is."""
+    if not len(among):
+        return np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
+    at = np.searchsorted(among, keys).clip(max=len(among) - 1)
+    return at, among[at] == keys
+
+
+def _count_within(lengths: Ints) -> Ints:
+    """0, 1, 2, ... for each of some runs of these lengths, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def _places(cells: Rows) -> tuple[Ints, Ints]:
+    """(P, 2) bar and clock of each onset, (P,) how many cells it has."""
+    _, first, counts = np.unique(cells.place, return_index=True, return_counts=True)
+    return np.stack([cells.bar[first], cells.onset[first]], -1), counts
 
 
 def _key(cells: Rows | NDArray[np.void]) -> Ints:
@@ -345,16 +424,33 @@ def _softmax(x: Floats) -> Floats:
     return out
 
 
+class _Lengths:
+    """(M,) likeliest durations of candidate cells, in clocks; `some`: of those asked for, the others count as one."""
+
+    def __init__(self, chunk: _Chunk, rows: Rows, some: bool) -> None:
+        self.chunk, self.rows, self.some = chunk, rows, some
+        self.values, self.known = np.ones(len(rows.bar)), np.zeros(len(rows.bar), bool)
+
+    def __call__(self, wanted: Bools) -> Floats:
+        new = ~self.known & (wanted if self.some else wanted.any())
+        if new.any():
+            told = self.chunk.told.slots
+            self.values[new] = self.chunk.lengths(_only(self.rows, new), told, self.chunk.offsets)
+            self.known |= new
+        return self.values
+
+
 class _FieldMeasure:
     """Measures one attribute per bar on trial classes (L, J) of one field."""
 
     def __init__(self, cells: Rows, name: str, field: str, values: Floats) -> None:
-        self.cells, self.name, self.field, self.values = cells, name, field, values
+        self.cells, self.name, self.field = cells, name, field
+        self.values = values.astype(BAR_NOTE[field])  # as notes hold them
 
     def __call__(self, classes: NDArray[np.int64]) -> Floats:
         """(L, K)."""
-        notes = self.cells.notes(np.ones(classes.shape, bool))
-        notes[self.field] = self.values[classes.reshape(-1)]
+        bar = np.arange(len(classes))[:, None] * len(self.cells.clocks) + self.cells.bar
+        notes = {"bar": bar.reshape(-1), self.field: self.values[classes.reshape(-1)]}
         measured = measure_one(self.name, notes, np.tile(self.cells.clocks, len(classes)))
         out: Floats = measured.reshape(len(classes), -1)
         return out

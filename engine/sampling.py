@@ -1,4 +1,4 @@
-"""Logits to notes: thresholds, counts held per onset, and common random numbers. NumPy only.
+"""Logits to notes: thresholds, counts held per onset, filters, n-best, and common random numbers. NumPy only.
 
 Noise is keyed by musical place (bar, onset, pitch, field), never by decoding step: a note that is inserted leaves its
 neighbours' noise alone, and going back to a slider position restores the same notes.
@@ -8,6 +8,8 @@ K bars, T clocks, M rows (candidate cells), L positions tried at once.
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,8 @@ from engine.tokens.vocab import PITCHES
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Goal = Callable[[NDArray[np.void], Ints], Floats]  # BAR_NOTE and bar lengths (G,) to (G,): how far from what is wanted
+Judge = Callable[[Bools], Floats]  # (L, M) chosen rows to (L, K): how far each bar is from what is wanted
 
 ONSET, DURATION, VELOCITY, MICRO, PART = range(5)  # fields, as keys of the noise
 MARGIN = 9.0  # cells further below the threshold than this are never candidates
@@ -57,9 +61,20 @@ class Rows:
 
 def rows_above(logits: NDArray[np.float32], clocks: Ints, margin: float = MARGIN) -> Rows:
     """Candidates of a grid (K, T, 88) of logits relative to the threshold; cells past a bar's end are left out."""
-    inside = np.arange(logits.shape[1]) < clocks[:, None]
-    bar, onset, pitch = np.nonzero((logits > -margin) & inside[..., None])
-    return Rows(bar, onset, pitch + PITCHES.start, logits[bar, onset, pitch].astype(np.float64), clocks)
+    cell = np.flatnonzero(logits > -margin)
+    clock, pitch = np.divmod(cell, N_PITCHES)
+    bar, onset = np.divmod(clock, max(logits.shape[1], 1))
+    inside = onset < clocks[bar]
+    if not inside.all():
+        cell, bar, onset, pitch = cell[inside], bar[inside], onset[inside], pitch[inside]
+    return Rows(bar, onset, pitch + PITCHES.start, logits.reshape(-1)[cell].astype(np.float64), clocks)
+
+
+def rows_beside(bars: Sequence[Rows]) -> Rows:
+    """Candidates of several bars, each given by itself."""
+    bar = np.repeat(np.arange(len(bars)), [len(rows.bar) for rows in bars])
+    onset, pitch = np.concatenate([b.onset for b in bars]), np.concatenate([b.pitch for b in bars])
+    return Rows(bar, onset, pitch, np.concatenate([b.logit for b in bars]), np.concatenate([b.clocks for b in bars]))
 
 
 def rows_at(logits: NDArray[np.float32], clocks: Ints, places: NDArray[np.integer]) -> Rows:
@@ -71,18 +86,91 @@ def rows_at(logits: NDArray[np.float32], clocks: Ints, places: NDArray[np.intege
 
 
 def hold_counts(logits: Floats, counts: Ints) -> Bools:
-    """Of each onset's 88 pitches (L, P * 88) choose the `counts` (P,) likeliest."""
+    """Of each onset's 88 pitches (L, P * 88) choose the `counts` (P,) likeliest, one or more; of equals the lower."""
     grid = logits.reshape(len(logits), -1, N_PITCHES)
-    ranked = np.sort(grid, axis=-1)
-    at = np.clip(N_PITCHES - counts, 0, N_PITCHES - 1)
-    cutoff = np.take_along_axis(ranked, np.broadcast_to(at[None, :, None], (len(grid), len(at), 1)), -1)
-    chosen: Bools = grid >= cutoff
-    tied = chosen.sum(-1) != counts
-    if tied.any():  # equal logits at the cutoff: the lower pitches win
-        order = np.argsort(-grid[tied], axis=-1, kind="stable")
-        rank = np.argsort(order, axis=-1, kind="stable")
-        chosen[tied] = rank < np.broadcast_to(counts, tied.shape)[tied][:, None]
+    chosen = np.zeros(grid.size, bool)
+    begins = np.arange(grid.size // N_PITCHES).reshape(grid.shape[:2]) * N_PITCHES  # of each onset, in `chosen`
+    for found in range(int(counts.max(initial=0))):
+        best = grid.argmax(-1)
+        chosen[begins + best] = True
+        more = np.flatnonzero(counts > found + 1)
+        grid, begins, best, counts = grid.take(more, 1), begins[:, more], best[:, more], counts[more]
+        grid.reshape(-1)[np.arange(best.size) * N_PITCHES + best.reshape(-1)] = -np.inf  # `take` made a copy
     return chosen.reshape(logits.shape)
+
+
+def rank_within(index: Ints, values: Floats) -> Ints:
+    """(M,) 0 for the largest value among those that share an index, 1 for the next; equal ones in their order."""
+    order = np.lexsort((-values, index))
+    ranked = index[order]
+    first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(order) else order
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
+    return rank
+
+
+def likely_cells(rows: Rows, top_k: int, top_p: float, temperature: float) -> Bools:
+    """(M,) the cells that sampling may choose: `engine.filters` for cells that sound or not independently.
+
+    `top_k`: at most so many pitches of an onset, the likeliest (0: all). `top_p`: of those, the fewest cells of a bar
+    that together hold this share of the notes it is expected to have.
+    """
+    kept = rank_within(rows.place, rows.logit) < (top_k or N_PITCHES)
+    notes = np.where(kept, 1 / (1 + np.exp(-np.clip(rows.logit / temperature, -60, 60))), 0.0)
+    order = np.lexsort((-notes, rows.bar))
+    total = np.bincount(rows.bar, notes, minlength=len(rows.clocks))
+    before = np.cumsum(notes[order]) - notes[order] - (np.cumsum(total) - total)[rows.bar[order]]
+    kept[order] &= before < top_p * total[rows.bar[order]] - 1e-9
+    return kept
+
+
+def sampled(rows: Rows, keys: Ints, seed: int, temperature: float, top_k: int = 0, top_p: float = 1.0) -> Rows:
+    """Cells with noise keyed by place added; `keys` (K,) are the bars' numbers in the piece.
+
+    Cells that the filters leave out get no noise and fall out of its reach, not out of a slider's.
+    """
+    if temperature == 0:
+        return rows
+    noise = temperature * logistic(seed, keys[rows.bar], rows.onset, rows.pitch, ONSET)
+    if not top_k and top_p >= 1:
+        return rows.with_logits(rows.logit + noise)
+    likely = likely_cells(rows, top_k, top_p, temperature)
+    return rows.with_logits(np.where(likely, rows.logit + noise, np.minimum(rows.logit, 0) - MARGIN))
+
+
+def n_best(logits: Floats, n: int) -> Bools:
+    """(n or fewer, M) the likeliest joint choices of independent cells, exactly, the likeliest first.
+
+    The first takes every cell above 0; each flip of a cell costs its |logit|, and the n cheapest sets of flips are
+    found in order of their sum with a heap. Only the n - 1 cheapest cells can be part of them.
+    """
+    cells = np.argsort(np.abs(logits), kind="stable")[: max(n - 1, 0)]
+    cost = np.abs(logits)[cells]
+    found: list[tuple[int, ...]] = [()]
+    heap: list[tuple[float, tuple[int, ...]]] = [(float(cost[0]), (0,))] if len(cells) else []
+    while heap and len(found) < n:
+        total, flips = heapq.heappop(heap)
+        found.append(flips)
+        following = flips[-1] + 1
+        if following < len(cells):
+            heapq.heappush(heap, (total + float(cost[following]), (*flips, following)))
+            heapq.heappush(heap, (total + float(cost[following] - cost[flips[-1]]), (*flips[:-1], following)))
+    chosen: Bools = np.tile(logits > 0, (len(found), 1))
+    for row, flips in zip(chosen, found, strict=True):
+        row[cells[list(flips)]] ^= True
+    return chosen
+
+
+def best_of(rows: Rows, logits: Floats, n: int, judge: Judge) -> Bools:
+    """(M,) of the `n` likeliest choices in every bar the one its judge finds nearest; of equals the likeliest."""
+    trials = np.tile(logits > 0, (n, 1))
+    for bar in range(len(rows.clocks)):
+        at = np.flatnonzero(rows.bar == bar)
+        options = n_best(logits[at], n)
+        trials[: len(options), at] = options
+    best = judge(trials).argmin(0)  # (K,)
+    chosen: Bools = trials[best[rows.bar], np.arange(len(rows.bar))]
+    return chosen
 
 
 def uniform(seed: int, *key: NDArray[np.integer] | int) -> Floats:

@@ -21,8 +21,10 @@ from engine.config import Config
 from engine.errors import MorphonyError
 from engine.model.adapter import attach
 from engine.model.batch import PHRASE_BARS, Bars, Notes, Offsets, beat_clocks
+from engine.model.decoder import Decodes
 from engine.model.fields import N_PARTS
-from engine.model.vaegan import MusicTransformerVAEGAN
+from engine.model.vaegan import MusicTransformerVAEGAN, beside
+from engine.sampling import Rows
 from engine.score import Score
 from engine.score.timing import BarGrid
 from engine.tokens.bars import part_tracks, to_bars
@@ -46,6 +48,16 @@ class SliderSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Remembered:
+    """One bar as the decoder says it with every named slider at rest. S slots, C width."""
+
+    laid: Tensor  # (S, C) its latents, laid out
+    logits: NDArray[np.float32]  # (S * 4, 88) relative to the threshold
+    slots: Tensor  # (S, C)
+    candidates: Rows  # cells anywhere near the threshold
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """A score as the model sees it. Frozen; safe to hand between threads."""
 
@@ -58,7 +70,7 @@ class Piece:
     z_fine: Tensor  # (N, F)
     own: NDArray[np.float64]  # (N, A) attributes of each bar
     attributes: NDArray[np.float64]  # (A,) over the whole piece
-    cache: dict[int, tuple[NDArray[np.float32], Tensor]] = field(default_factory=dict)  # bar -> its grid at rest
+    cache: dict[int, Remembered] = field(default_factory=dict)  # by bar
 
     def __len__(self) -> int:
         return len(self.grid)
@@ -78,11 +90,13 @@ class Session:
     def __init__(self, model: MusicTransformerVAEGAN, saved: Checkpoint, device: torch.device, reason: str) -> None:
         self.model, self.device, self.device_reason = model.eval().to(device), device, reason
         self.config: Config = saved.config
+        if model.events is None:
+            self.decoder: Decodes = model.decoder  # what bars are decoded with
         self.hash = saved.hash
         facts = saved.facts
         self.deviations = _deviations(saved)
         self.colours = saved.tensors("colours") if facts.get("colours") else {}
-        self.sliders = _sliders(facts)
+        self.sliders = () if model.events is not None else _sliders(facts)
         self.facts = facts
 
     @classmethod
@@ -105,6 +119,8 @@ class Session:
     @torch.no_grad()
     def encode(self, score: Score, sample_seed: int | None = None) -> Piece:
         """The posterior mean of every latent (or a sample, with a seed). Raises MorphonyError without pitched notes."""
+        if self.model.events is not None:
+            raise MorphonyError("This model continues music event by event; it has no latents to encode a piece into.")
         grid = BarGrid.of(score)
         bars = to_bars(score, grid)
         if not len(bars):
@@ -142,6 +158,14 @@ class Session:
             chosen.to(self.device),
             offsets.to(self.device),
         )
+
+    @torch.no_grad()
+    def laid(self, piece: Piece, bars: Tensor, shift: Tensor | None = None) -> Tensor:
+        """(K, S, C) latents of some bars, moved by `shift` (F,), over slots: `slots` before any named slider."""
+        chosen = piece.conditions.select(bars)
+        z_fine = piece.z_fine[bars] if shift is None else piece.z_fine[bars] + shift
+        z = beside(piece.z_global, piece.z_local, z_fine, chosen)
+        return self.decoder.laid(z.to(self.device), chosen.to(self.device))
 
 
 def conditions_of(grid: BarGrid, parts: int) -> Bars:
@@ -182,7 +206,9 @@ def _load(saved: Checkpoint) -> MusicTransformerVAEGAN:
 
 
 def _deviations(saved: Checkpoint) -> NDArray[np.float64]:
-    """(12,) one sigma of every named slider."""
+    """(12,) one sigma of every named slider; ones for a model of events, which has no sliders."""
+    if saved.config.model.mode == "transformer":
+        return np.ones(len(NAMES))
     try:
         out = np.array(saved.facts["deviations"], np.float64)
     except (KeyError, TypeError, ValueError) as error:

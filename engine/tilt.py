@@ -25,6 +25,7 @@ AMOUNT_NAMES = ("density", "rhythm", "syncopation", "polyphony", "leaps", "artic
 BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
 
 Select = Callable[[Floats], Bools]  # (L, M) logits to (L, M) chosen rows
+Lengths = Callable[[Bools], Floats]  # rows (M,) to (M,) clocks they last, right for those rows at least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +42,10 @@ class Anchor:
     @classmethod
     def of(cls, notes: NDArray[np.void]) -> Anchor:
         """From the piece's BAR_NOTE."""
-        pitch = notes["pitch"].astype(np.int64)
-        share = np.bincount(pitch % 12, minlength=12) / max(len(pitch), 1)
-        low, high = int(pitch.min(initial=108)), int(pitch.max(initial=21))
+        count = np.bincount(notes["pitch"], minlength=132)
+        share = count.reshape(-1, 12).sum(0) / max(len(notes), 1)
+        played = np.flatnonzero(count)
+        low, high = (int(played[0]), int(played[-1])) if len(played) else (108, 21)
         return cls((low + high) / 2, float(max(high - low, 1)), -np.log2((share + 0.02) / 1.24))
 
 
@@ -57,14 +59,14 @@ def solve(
     select: Select,
     anchor: Anchor,
     keys: Ints,
-    durations: Floats | None = None,
+    lengths: Lengths | None = None,
 ) -> Floats:
     """(M,) logits tilted so that `name`, measured on what `select` chooses, comes nearest its target in every bar.
 
     The target is `rest` (K,), the gauge with sliders at rest, moved by `step` in its unit; what a bar can only reach in
     whole notes is rounded up or down by noise keyed to the bar's number (`keys`), so that a passage follows the slider
     even where its bars cannot. `reference` (M,) is the notes at rest, from which directions take harmony and means.
-    Bars without a finite target are left alone; of equally near amounts the smallest wins.
+    Bars without a finite target are left alone; of equally near amounts the smallest wins. Polyphony needs `lengths`.
     """
     goal = target(name, rest, step, anchor)
     goal = goal + (uniform(INDEX[name], keys) - 0.5) * _quantum(rows, reference, name)
@@ -73,9 +75,14 @@ def solve(
     tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
     tried = tried[tried * np.sign(step) >= -BACKWARD]
     width = np.ones(len(goal))
+    durations = None if lengths is None or name != "polyphony" else lengths(_in_reach(rows, logits, direction, goal))
+    room = np.empty((len(tried), len(logits)))  # a fresh one for every trial would take longer than the trial
     for _ in range(2):
         amounts = tried[:, None] * width + best  # (L, K)
-        measured = gauge(rows, select(logits + amounts[:, rows.bar] * direction), name, step > 0, anchor, durations)
+        trial = np.take(amounts, rows.bar, 1, out=room[: len(tried)], mode="clip")
+        trial *= direction
+        trial += logits
+        measured = gauge(rows, select(trial), name, step > 0, anchor, durations)
         error = np.abs(measured - goal)
         error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
         best = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
@@ -108,18 +115,35 @@ def gauge(
     Range is steered by the reach to either side of the piece's middle, falling pitch variety also by how surprising
     pitch classes are in the piece: bars that each narrow around places of their own would not narrow the passage.
     """
-    notes = rows.notes(chosen, durations)
     n, k = len(chosen) * len(rows.clocks), len(rows.clocks)
+    position, row = np.divmod(np.flatnonzero(chosen), max(len(rows.bar), 1))
+    bar, pitch = position * k + rows.bar[row], rows.pitch[row]
     if name == "range":
         reach = np.full(n, np.nan)
-        np.fmax.at(reach, notes["bar"], 2 * np.abs(notes["pitch"] - anchor.middle))
+        np.fmax.at(reach, bar, 2 * np.abs(pitch - anchor.middle))
         return reach.reshape(-1, k)
+    lengths = np.ones(len(row)) if durations is None else durations[row]
+    notes = {"bar": bar, "onset": rows.onset[row], "pitch": pitch, "duration": lengths}
     measured = measure_one(name, notes, np.tile(rows.clocks, len(chosen)))
     if name == "pitch_variety" and not rising:
-        count = np.maximum(np.bincount(notes["bar"], minlength=n), 1)
-        surprise = np.bincount(notes["bar"], anchor.surprise[notes["pitch"] % 12], minlength=n) / count
+        count = np.maximum(np.bincount(bar, minlength=n), 1)
+        surprise = np.bincount(bar, anchor.surprise[pitch % 12], minlength=n) / count
         measured = (measured + surprise) / 2
     return measured.reshape(-1, k)
+
+
+def _in_reach(rows: Rows, logits: Floats, direction: Floats, goal: Floats) -> Bools:
+    """(M,) the rows that sound at the first amount at which the number of notes alone reaches a polyphony (K,).
+
+    A note sounds for a slot or more, and more of them sound the larger the amount: beyond that one no amount is nearer.
+    """
+    wide, slots = len(AMOUNTS) + 1, -(-rows.clocks // CLOCKS_PER_16TH)
+    begins = np.searchsorted(AMOUNTS, -logits / direction, side="right")
+    counts = np.bincount(rows.bar * wide + begins, minlength=len(goal) * wide).reshape(-1, wide).cumsum(1)
+    enough = counts >= (goal * slots)[:, None]
+    first = np.where(enough.any(1), enough.argmax(1), wide)
+    reached: Bools = begins <= first[rows.bar]
+    return reached
 
 
 def _quantum(rows: Rows, reference: Bools, name: str) -> Floats:
@@ -164,18 +188,34 @@ def _harmonic(rows: Rows, reference: Bools) -> Floats:
 
 
 def _slot(rows: Rows) -> Ints:
-    """(M,) one number for each 16th slot of each bar."""
+    """(M,) one number for each 16th slot of each bar, ascending."""
     wide = int(rows.clocks.max(initial=1)) // CLOCKS_PER_16TH + 1
     return rows.bar * wide + rows.onset // CLOCKS_PER_16TH
 
 
+def _runs(index: Ints) -> tuple[Ints, Ints]:
+    """(R,) where each run of equal numbers begins, and (M,) the run of each row."""
+    new = np.ones(len(index), bool)
+    new[1:] = index[1:] != index[:-1]
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
+def _most(index: Ints, values: Floats) -> Floats:
+    """(M,) the largest value among the rows that share an ascending index."""
+    if not len(index):
+        return values
+    begins, run = _runs(index)
+    most: Floats = np.maximum.reduceat(values, begins)[run]
+    return most
+
+
 def _best_of(index: Ints, values: Floats) -> Bools:
-    """(M,) True for the row with the largest value among those that share an index."""
-    order = np.lexsort((values, index))
-    last = np.ones(len(order), bool)
-    last[:-1] = index[order][1:] != index[order][:-1]
-    best = np.zeros(len(order), bool)
-    best[order[last]] = True
+    """(M,) True for the row with the largest value among those that share an ascending index; of equals the last."""
+    largest = np.flatnonzero(values == _most(index, values))
+    last = np.ones(len(largest), bool)
+    last[:-1] = index[largest][1:] != index[largest][:-1]
+    best = np.zeros(len(index), bool)
+    best[largest[last]] = True
     return best
 
 
@@ -189,10 +229,7 @@ def rhythm(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floa
     slot = _slot(rows)
     weight = _harmonic(rows, reference)
     best = _best_of(slot, logits + np.log(weight))
-    _, index = np.unique(slot, return_inverse=True)
-    strongest = np.full(index.max(initial=0) + 1, -np.inf)
-    np.maximum.at(strongest, index, logits)
-    strength = strongest[index]
+    strength = _most(slot, logits)
     falling = np.maximum(logits, 0) / np.maximum(strength, 1e-3)  # all notes of a slot reach 0 at one amount
     return np.where(strength > 0, falling, np.where(best, weight, 0.0))
 
@@ -205,11 +242,9 @@ def syncopation(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) ->
 
 def polyphony(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Cells at onsets that sound rise, all but the strongest cell of an onset fall."""
-    _, index = np.unique(rows.place, return_inverse=True)
-    sounding = np.zeros(index.max(initial=0) + 1)
-    np.maximum.at(sounding, index, (logits > 0).astype(float))
+    strength = _most(rows.place, logits)
     first = _best_of(rows.place, logits)
-    return np.where(sounding[index] > 0, np.where(first & (logits > 0), 0.1, _harmonic(rows, reference)), 0.05)
+    return np.where(strength > 0, np.where(first & (logits > 0), 0.1, _harmonic(rows, reference)), 0.05)
 
 
 def register(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
@@ -227,18 +262,14 @@ def pitch_range(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) ->
 def leaps(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
     """Tops above the mean of the top line go up, those below go down; or all towards it."""
     k = len(rows.clocks)
-    place = rows.place
-    tops = _best_of(place, np.where(reference, rows.pitch, -1).astype(float)) & reference
-    mean = _mean_by(rows.pitch[tops].astype(float), rows.bar[tops], k)
-    _, index = np.unique(place, return_inverse=True)
-    highest = np.full(index.max(initial=0) + 1, -1.0)
-    np.maximum.at(highest, index, np.where(reference, rows.pitch, -1).astype(float))
-    _, order = np.unique(index, return_index=True)
-    alternate = np.where(np.arange(len(order)) % 2 == 0, 1.0, -1.0)
-    side = np.sign(highest - mean[rows.bar[order]])
-    side = np.where(side == 0, alternate, side)[index]
-    away = (rows.pitch - mean[rows.bar]) / 4
-    return np.where(rows.pitch > highest[index] - 8, side * away, 0.0)
+    played = np.where(reference, rows.pitch, -1).astype(float)
+    highest = _most(rows.place, played)
+    tops = reference & (played == highest)
+    mean = _mean_by(rows.pitch[tops].astype(float), rows.bar[tops], k)[rows.bar]
+    alternate = np.where(_runs(rows.place)[1] % 2 == 0, 1.0, -1.0)
+    side = np.sign(highest - mean)
+    side = np.where(side == 0, alternate, side)
+    return np.where(rows.pitch > highest - 8, side * (rows.pitch - mean) / 4, 0.0)
 
 
 def pitch_variety(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
@@ -278,8 +309,11 @@ def nudge(logits: Floats, scale: Floats, centre: Floats) -> NDArray[np.int64]:
     `logits` (J, C), `scale` (C,) what each class means, `centre` (..., J). An exponential tilt with a concave
     envelope: as the centre moves the class moves one way only, and never leaps over what lies between two modes.
     """
-    pull = -FIRMNESS * (scale - centre[..., None]) ** 2
-    chosen: NDArray[np.int64] = (logits + pull).argmax(-1)
+    pull = scale - centre[..., None]
+    pull *= pull
+    pull *= -FIRMNESS
+    pull += logits
+    chosen: NDArray[np.int64] = pull.argmax(-1)
     return chosen
 
 
@@ -298,7 +332,8 @@ def solve_classes(
     best = np.zeros(len(goal))
     for tried in (np.linspace(-6, 6, 49), np.linspace(-0.25, 0.25, 11)):
         amounts = tried[:, None] + best
-        error = np.abs(measure(nudge(logits, scale, start + amounts[:, bar])) - goal)
+        classes = np.stack([nudge(logits, scale, start + some) for some in amounts[:, bar]])
+        error = np.abs(measure(classes) - goal)
         error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
         best = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
     best = np.where(np.isfinite(goal), best, 0.0)

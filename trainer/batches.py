@@ -62,7 +62,7 @@ class Windows:
     ) -> None:
         self.corpus, self.config, self.deviations, self.pieces = corpus, config, deviations, pieces
         first, piece, odds = [], [], []
-        share = _piece_odds(corpus, config)
+        share = piece_odds(corpus, config)
         for i, p in enumerate(corpus.pieces):
             if pieces is not None and i not in pieces:
                 continue
@@ -88,6 +88,10 @@ class Windows:
     def of_bars(self, bars: int) -> Windows:
         """The same music in windows of another length."""
         return Windows(self.corpus, replace(self.config, window_bars=bars), self.deviations, self.pieces)
+
+    def held_out(self, per_corpus: int) -> Iterator[tuple[str, Batch]]:
+        """Fixed windows to measure on; see `held_out` below."""
+        return held_out(self, per_corpus)
 
     def draw(self, rng: Generator) -> Batch:
         """A random batch, transposed and with edited twins."""
@@ -180,7 +184,7 @@ def held_out(windows: Windows, per_corpus: int, seed: int = 0) -> Iterator[tuple
             yield name, windows.make(chosen[start : start + 6])
 
 
-def _piece_odds(corpus: Corpus, config: TrainConfig) -> NDArray[np.float64]:
+def piece_odds(corpus: Corpus, config: TrainConfig) -> NDArray[np.float64]:
     """A piece counts by the square root of its length; corpora share as configured, else as they come."""
     names = np.array([p.corpus for p in corpus.pieces])
     odds = np.sqrt([p.bars for p in corpus.pieces])

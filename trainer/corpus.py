@@ -5,7 +5,6 @@ A cache is written once and found again by the content of its files and the vers
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -20,12 +19,11 @@ from numpy.typing import NDArray
 from engine.attributes import NAMES, measure
 from engine.errors import MorphonyError
 from engine.model.batch import beat_clocks
-from engine.score import Score, midi
+from engine.score import Score, listing, midi
 from engine.score.timing import BarGrid, TempoMap
 from engine.tokens.bars import BAR_NOTE, to_bars
 
 VERSION = 2
-SUFFIXES = {".mid", ".midi", ".rmi", ".kar", ".smf"}
 MICRO_UNIT = 1 / 100  # clocks
 DURATION_UNIT = 1 / 16  # clocks
 
@@ -65,36 +63,7 @@ def list_files(folder: Path, where: str = "") -> list[tuple[Path, str]]:
 
     `where` is like "split=valid,tier=A"; without a table the corpus is the folder a file lies in.
     """
-    if folder.suffix == ".tsv":
-        return _list_table(folder, where)
-    if folder.is_file():
-        return [(folder, folder.parent.name)]
-    if not folder.exists():
-        raise MorphonyError(f"There is no file or folder {folder}.")
-    if not folder.is_dir():
-        raise MorphonyError(f"{folder.name} is neither a folder, a MIDI file nor a .tsv table.")
-    found = []
-    for root, _, names in os.walk(folder, followlinks=False):
-        found += [(Path(root) / n, Path(root).name) for n in names if Path(n).suffix.lower() in SUFFIXES]
-    return sorted(found)
-
-
-def _list_table(table: Path, where: str) -> list[tuple[Path, str]]:
-    conditions = [c.split("=", 1) for c in where.split(",") if c]
-    if any(len(c) != 2 for c in conditions):
-        raise MorphonyError(f"A filter reads column=value,column=value; {where!r} does not.")
-    try:
-        with table.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MorphonyError(f"{table.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if rows and "path" not in rows[0]:
-        raise MorphonyError(f"{table.name} has no column named path.")
-    for column, _ in conditions:
-        if rows and column not in rows[0]:
-            raise MorphonyError(f"{table.name} has no column named {column}.")
-    kept = [r for r in rows if all(r[column] == value for column, value in conditions)]
-    return [(table.parent / r["path"], r.get("corpus") or Path(r["path"]).parent.name) for r in kept]
+    return [(file.path, file.corpus) for file in listing.list_files(folder, where)]
 
 
 def scan(folder: Path, where: str = "") -> Iterator[FileReport]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from engine.model import fields as f
 from engine.model.batch import Bars, Notes
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Batch
-from trainer.losses import CRITIC, MODEL, REGISTRY, Decoded, check, total, weight_of
+from trainer.events import EventObjective
+from trainer.losses import CRITIC, MODEL, REGISTRY, Decoded, check, fits, total, weight_of
 
 
 class Objective(nn.Module):
@@ -23,8 +24,8 @@ class Objective(nn.Module):
         super().__init__()
         check(config)
         self.model, self.config = model, effective(config, model.config)
-        balanced = [t for t in REGISTRY.values() if t.balanced and t.side == MODEL and weight_of(t, self.config) > 0]
-        chosen = balanced if config.balance == "uncertainty" else []
+        on = [t for t in REGISTRY.values() if t.side == MODEL and fits(t, model) and weight_of(t, self.config) > 0]
+        chosen = [t for t in on if t.balanced and config.balance == "uncertainty"]
         self.spread = nn.ParameterDict({t.name: nn.Parameter(torch.zeros(())) for t in chosen})
 
     def forward(
@@ -34,7 +35,7 @@ class Objective(nn.Module):
         generator: torch.Generator | None = None,
         mean: bool = False,
         side: str = MODEL,
-        skip: str = "",
+        skip: tuple[str, ...] = (),
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The weighted objective (nats per 4/4 bar), "loss" and every term unweighted, and the onset logits.
 
@@ -47,7 +48,10 @@ class Objective(nn.Module):
 
     def decode(self, batch: Batch, warmup: float, generator: torch.Generator | None, mean: bool) -> Decoded:
         """Everything the terms look at."""
-        posterior = self.model.encode(batch.source, batch.bars, generator, mean)
+        read, share = batch.source, self.config.word_dropout
+        if share and generator is not None and self.model.training:
+            read = hidden(read, share, generator)
+        posterior = self.model.encode(read, batch.bars, generator, mean)
         slots = self.model.slots(posterior.z_global, posterior.z_local, posterior.z_fine, batch.bars, batch.offsets)
         fields = self.model.decoder.fields(slots, batch.target.bar, batch.target.cell, batch.offsets)
         onsets = self.model.decoder.onsets(slots)
@@ -55,6 +59,17 @@ class Objective(nn.Module):
             batch.target, batch.bars, onsets, fields, posterior, warmup, self.config, self.model,
             batch.source, batch.offsets, slots, None if mean else generator, batch.styles, batch.deviations,
         )  # fmt: skip
+
+
+def objective_of(model: MusicTransformerVAEGAN, config: LossConfig) -> Objective | EventObjective:
+    """What a model is trained by: its mode says."""
+    return Objective(model, config) if model.events is None else EventObjective(model, config)
+
+
+def hidden(notes: Notes, share: float, generator: torch.Generator) -> Notes:
+    """The notes without a random share of them: word dropout (Bowman et al. 2016) for what reads them all at once."""
+    kept = torch.rand(len(notes.bar), generator=generator, device=notes.bar.device) >= share
+    return Notes(**{field.name: getattr(notes, field.name)[kept] for field in fields(notes)})
 
 
 def effective(loss: LossConfig, model: ModelConfig) -> LossConfig:

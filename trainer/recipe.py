@@ -23,6 +23,7 @@ from trainer import finish
 from trainer.batches import Windows, deviations
 from trainer.corpus import Corpus
 from trainer.evaluate import evaluate
+from trainer.events import EventCorpus, EventWindows
 from trainer.loop import Step, train
 
 HELD_OUT = 0.05  # share of the pieces the losses are measured on where no held-out music is named
@@ -42,41 +43,83 @@ class Music:
 
 
 def make(
-    config: Config, music: Music, out: Path, *, resume: bool = False, accelerator: str = "auto", finished: bool = False
+    config: Config,
+    music: Music,
+    out: Path,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+    accelerator: str = "auto",
+    finished: bool = False,
 ) -> Iterator[Step]:
-    """Train below `out`; with `finished` go on until `out/model` is a folder the studio opens.
+    """Train below `out`, from the weights of a model folder `start` if there is one; with `finished` go on until
+    `out/model` is a folder the studio opens.
 
     Raises MorphonyError when nothing can be used, or when `out` holds a run that is not to be resumed.
     """
     if (out / "steps.jsonl").exists() and not resume:
         raise MorphonyError(f"{out} holds a run already; resume it or choose another folder.")
+    if config.model.mode == "transformer":
+        heard, kept = split_events(config, music)
+        yield from train(config, heard, kept, out, {}, resume=resume, start=start, accelerator=accelerator)
+        if finished:
+            _ship(out)
+        return
     windows, valid = split(config, music)
     spread = windows.deviations.tolist()
     facts = {"deviations": spread}
-    yield from train(config, windows, valid, out, facts, resume=resume, accelerator=accelerator)
+    yield from train(config, windows, valid, out, facts, resume=resume, start=start, accelerator=accelerator)
     if finished:
         yield from _finish(music, windows, valid, out)
 
 
 def split(config: Config, music: Music) -> tuple[Windows, Windows]:
     """Windows to learn from and windows to measure on, of different pieces."""
-    cache = music.cache or Path(platformdirs.user_cache_dir("Morphony", appauthor=False))
+    cache = _cache(music)
     corpus = Corpus.build(music.folder, cache, music.where)
     sigma = deviations(corpus)
     if music.valid is not None:
         held = Corpus.build(music.valid, cache, music.valid_where)
         return Windows(corpus, config.train, sigma), Windows(held, _plain(config).train, sigma)
+    learned, kept = _two_sets(config, music, corpus)
+    return Windows(corpus, config.train, sigma, learned), Windows(corpus, _plain(config).train, sigma, kept)
+
+
+def split_events(config: Config, music: Music) -> tuple[EventWindows, EventWindows]:
+    """The same for a model of events."""
+    corpus = EventCorpus.build(music.folder, _cache(music), music.where)
+    if music.valid is not None:
+        held = EventCorpus.build(music.valid, _cache(music), music.valid_where)
+        return EventWindows(corpus, config.train), EventWindows(held, _plain(config).train)
+    learned, kept = _two_sets(config, music, corpus.corpus)
+    return EventWindows(corpus, config.train, learned), EventWindows(corpus, _plain(config).train, kept)
+
+
+def _cache(music: Music) -> Path:
+    return music.cache or Path(platformdirs.user_cache_dir("Morphony", appauthor=False))
+
+
+def _two_sets(config: Config, music: Music, corpus: Corpus) -> tuple[set[int], set[int]]:
+    """Pieces to learn from and pieces to measure on."""
     if len(corpus.pieces) < 2:
         raise MorphonyError(f"Training needs at least two different pieces; {music.folder.name} has one.")
     order = np.random.default_rng(config.train.seed).permutation(len(corpus.pieces))
     count = max(round(len(corpus.pieces) * HELD_OUT), 1)
     learned, kept = ({int(i) for i in part} for part in (order[count:], order[:count]))
-    return Windows(corpus, config.train, sigma, learned), Windows(corpus, _plain(config).train, sigma, kept)
+    return learned, kept
 
 
 def _plain(config: Config) -> Config:
     """Held-out music counts as it comes: the shares of corpora are about learning."""
     return replace(config, train=replace(config.train, corpus_weights={}))
+
+
+def _ship(out: Path) -> None:
+    """A model of events is whole as it is: it has neither colours nor a prior over bars."""
+    best = Checkpoint(out / "best")
+    model = MusicTransformerVAEGAN(best.config.model)
+    model.load(best.tensors())
+    finish.ship(model, best.config, best.facts | {"name": out.name}, {}, out / "model")
 
 
 def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterator[Step]:

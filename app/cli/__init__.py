@@ -26,20 +26,26 @@ COMMANDS: Mapping[str, str] = {
     "sweep": "each slider at each position, others at rest",
     "interpolate": "pieces on the way from one to another",
     "generate": "new music from the model's prior",
+    "continue": "a piece with new bars after its last",
+    "infill": "some bars drawn anew between their neighbours",
+    "vary": "a piece a little otherwise, in as many ways as wanted",
+    "transfer": "a piece in the manner of others",
     "render": "a file as sound, into a .wav",
     "play": "a file through the synth or a MIDI port, live",
     "scan": "which files of a folder can be trained on, and why the others cannot",
     "train": "train a model on a folder",
     "personalise": "fine-tune the model on a folder of one's own",
+    "search": "many short runs over settings, and a table of what each gives",
     "evaluate": "the model's figures on a folder of held-out music",
     "bench": "the program's speeds on this machine",
 }
+MODULES: Mapping[str, str] = {"continue": "continue_"}  # where the name is a word of Python
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
 
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Run one subcommand and return its exit code: 0, 1 (failed, one sentence on stderr), 2 (usage), 130 (Ctrl-C)."""
-    module = importlib.import_module(f"app.cli.{name}")
+    module = importlib.import_module(f"app.cli.{MODULES.get(name, name)}")
     parser = argparse.ArgumentParser(prog=f"morphony {name}", description=_sentence(COMMANDS[name]))
     module.add_arguments(parser)
     add_common(parser)

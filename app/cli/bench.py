@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,10 @@ EVENTS = {4: 12, 16: 6, 64: 3}  # positions of each slider, on each piece
 PIECES = 4
 MEDIAN, FULLEST = 16, range(30, 100)  # notes in a bar of the pieces that are dragged
 ROUNDS = 5
+TOKENS = 9433  # of the specification's longest piece
+LENGTHS = (4096, 8192, 16384, 32768)
+WARM = 600  # positions of the call before what is measured
+STATUS = Path("/proc/self/status")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +138,93 @@ def _decoding(session: Session, piece: Piece, bars: range) -> float:
     return notes / seconds
 
 
+def transformer(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """A forward pass of 9,433 tokens in the specification's test configuration, with each attention in turn; and
+    attention alone, on the same q, k, v of 4,096 to 32,768 positions, against full causal attention.
+
+    Every figure comes from a process of its own, on one thread unless its key says two. Memory (Linux only) is the
+    highest resident size during the first call above what was resident before it, after a short call to warm up.
+    """
+    from engine.model.attention import REGISTRY
+
+    out: dict[str, float] = {}
+    for key, name, threads in [("", "full", 1), (".two_threads", "full", 2), *((f".{n}", n, 1) for n in REGISTRY)]:
+        seconds, mib = _fresh(_forward, name, TOKENS, threads)
+        out |= {f"{TOKENS}{key}.tokens_per_s": TOKENS / seconds} | _known(f"{TOKENS}{key}.peak_mib", mib)
+    full_s, full_mib = _fresh(_attention, "full", LENGTHS[-1])
+    for name in sorted(set(REGISTRY) - {"full"}):
+        times, sizes = zip(*(_fresh(_attention, name, n) for n in LENGTHS), strict=True)
+        out[f"{LENGTHS[-1]}.{name}_to_full_time"] = times[-1] / full_s
+        out[f"{name}.time_exponent"] = _exponent(times)
+        if full_mib is not None:
+            out[f"{LENGTHS[-1]}.{name}_to_full_memory"] = sizes[-1] / full_mib
+            out[f"{name}.memory_exponent"] = _exponent(sizes)
+    return out
+
+
+def _forward(attention: str, tokens: int, threads: int) -> tuple[float, float | None]:
+    """Seconds of a forward pass to all logits, and MiB."""
+    import torch
+
+    from engine.config import ModelConfig
+    from engine.model.events import EventTransformer
+    from engine.tokens.vocab import SIZE
+
+    torch.set_num_threads(threads)
+    made = EventTransformer(ModelConfig(mode="transformer", layers=4, hidden_dim=256, attention=attention)).eval()
+    ids, places = torch.randint(SIZE, (1, tokens)), torch.randint(4, (1, tokens, 3))
+    with torch.inference_mode():
+        made(ids[:, :WARM], places[:, :WARM])
+        mib = _extra_mib(lambda: made(ids, places))
+        return _best(lambda: made(ids, places), 2), mib
+
+
+def _attention(attention: str, length: int) -> tuple[float, float | None]:
+    """Seconds of causal attention alone with 4 heads of 64, laid out as a block does, and MiB."""
+    import torch
+
+    from engine.model.attention import named
+    from engine.model.views import Scope
+
+    torch.set_num_threads(1)
+    q, k, v = torch.randn(1, length, 3, 4, 64).permute(2, 0, 3, 1, 4)
+    attend, scope = named(attention), Scope(causal=True)
+    with torch.inference_mode():
+        attend(q[:, :, :WARM], k[:, :, :WARM], v[:, :, :WARM], scope)
+        mib = _extra_mib(lambda: attend(q, k, v, scope))
+        return _best(lambda: attend(q, k, v, scope), 2), mib
+
+
+def _fresh(work: Callable[..., Any], *values: object) -> Any:
+    """What some work returns in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *values).result()
+
+
+def _extra_mib(work: Callable[[], object]) -> float | None:
+    """Highest resident memory during some work above what was resident before, where the system can say so."""
+    if not STATUS.exists():
+        return None
+    STATUS.with_name("clear_refs").write_text("5", encoding="ascii")  # the highest so far is forgotten
+    before = _resident("VmRSS")
+    work()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> float:
+    line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+
+def _known(key: str, value: float | None) -> dict[str, float]:
+    return {} if value is None else {key: value}
+
+
+def _exponent(values: Sequence[float]) -> float:
+    """The power of the length that values at LENGTHS grow with."""
+    return float(np.polyfit(np.log(LENGTHS), np.log(values), 1)[0])
+
+
 def tokens(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
     """The 774-event codec both ways, beside MidiTok's MIDILike where that is installed."""
     scores = [midi.read_notes(p) for p in paths[:20]]
@@ -227,6 +320,7 @@ def _percentile(values: Sequence[float], percent: float) -> float:
 BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, float]]] = {
     "drag": drag,
     "generation": generation,
+    "transformer": transformer,
     "codec": tokens,
     "read": reading,
     "start": start,

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help="a folder of music, or a .tsv with a path column")
     arguments.add_where(parser)
     parser.add_argument(
-        "--figures", metavar="A,B", help="only these: reconstruction, likelihood, swap, sliders, smoothness"
+        "--figures",
+        metavar="A,B",
+        help="only these: reconstruction, likelihood, swap, sliders, smoothness, latents, active_units, generated",
     )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="N pieces of every corpus (default: as each group needs)"

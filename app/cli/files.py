@@ -5,16 +5,15 @@ Knows names and folders only; what is done with a file is the caller's function.
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.cli import no_such, output
+from app.cli import output
 from engine.errors import MorphonyError
+from engine.score import listing
+from engine.score.listing import is_many as is_many
 
-MUSIC = (".mid", ".midi")
 Work = Callable[[Path, Path | None], Mapping[str, Any]]  # (file, where its result goes) -> more fields of its entry
 
 
@@ -44,49 +43,10 @@ def each_file(in_path: Path, out_path: Path | None, where: str, suffix: str | No
     return {"files": entries}
 
 
-def is_many(path: Path) -> bool:
-    """True where a path stands for many files: a folder or a table. Raises when nothing is there."""
-    if not path.exists():
-        raise MorphonyError(f"There is no file or folder {path}.")
-    return path.is_dir() or path.suffix.lower() == ".tsv"
-
-
 def list_files(path: Path, where: str = "") -> Iterator[tuple[str, Path]]:
     """Yield (relative name, file) for each piece of music in a folder, by name, or in a .tsv, in its order."""
-    if not path.is_dir():
-        yield from _rows(path, where)
-        return
-    if where:
-        raise MorphonyError(f"--where filters the rows of a .tsv, and {path} is a folder.")
-    found = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
-    for file in sorted(found):
-        if file.suffix.lower() in MUSIC:
-            yield file.relative_to(path).as_posix(), file
-
-
-def _rows(table: Path, where: str) -> Iterator[tuple[str, Path]]:
-    with table.open(encoding="utf-8", newline="") as lines:
-        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        columns = list(rows.fieldnames or ())
-        if "path" not in columns:
-            raise MorphonyError(f"{table} has no column named path.")
-        wanted = filters(where, columns)
-        for row in rows:
-            if all(row[column] == value for column, value in wanted.items()):
-                yield row["path"], table.parent / row["path"]
-
-
-def filters(where: str, columns: list[str]) -> dict[str, str]:
-    """Read "split=valid,tier=A" into {column: value}; raises on what is not one, or not a column."""
-    wanted = {}
-    for part in filter(None, where.split(",")):
-        column, equals, value = (word.strip() for word in part.partition("="))
-        if not equals:
-            raise MorphonyError(f"--where {where}: {part!r} is not written like column=value.")
-        if column not in columns:
-            raise MorphonyError(f"--where {where}: {no_such('column', column, columns)}")
-        wanted[column] = value
-    return wanted
+    for file in listing.list_files(path, where):
+        yield file.name, file.path
 
 
 def _entry(

@@ -1,4 +1,4 @@
-"""`morphony generate OUT.mid`: new music for two hands, drawn from the model's prior."""
+"""`morphony generate OUT.mid`: new music for one to four parts, drawn from the model's prior."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli import arguments, output
+from app.cli import arguments, making, output
 from app.cli.model import open_session
 from engine.errors import MorphonyError
 from engine.score import midi
@@ -20,11 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bars", type=int, default=16, metavar="N", help="how many bars (default 16)")
     parser.add_argument("--count", type=int, metavar="N", help="write N pieces into the folder OUT, a seed each")
     parser.add_argument("--meter", type=arguments.meter, default=(4, 4), help="such as 3/4 (default 4/4)")
-    arguments.add_set(parser)
-    parser.add_argument("--temperature", type=float, default=0.0, help="of the notes: 0 takes the likeliest (default)")
+    parser.add_argument("--tracks", type=int, metavar="N", help="for 1 to 4 parts (default: two hands at a piano)")
     parser.add_argument(
-        "--prior-temperature", type=float, default=1.0, help="of the latents: lower is more usual music (default 1)"
+        "--programs", type=programs, metavar="P,Q", help="their instruments, General MIDI counted from 0: 40,42"
     )
+    arguments.add_set(parser)
+    making.add_prior(parser)
+    making.add_sampling(parser)
+    making.add_masks(parser)
+
+
+def programs(text: str) -> tuple[int, ...]:
+    """Read "40,42" as a violin and a cello."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) < 128 for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of programs from 0 to 127 like 40,42")
+    return tuple(int(word) for word in words)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -50,8 +61,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def generate(session: Session, args: argparse.Namespace, out: Path, seed: int) -> dict[str, Any]:
     """Make and write one piece."""
     from engine import compose
+    from engine.generation import ensemble
 
-    job = compose.generate(session, args.bars, args.meter, args.set, seed, args.temperature, args.prior_temperature)
+    wanted, tracks = making.request(args), None
+    if args.tracks is not None or args.programs is not None:
+        tracks = ensemble(args.tracks or len(args.programs), args.programs)
+    job = compose.generate(
+        session, args.bars, args.meter, args.set, seed, args.temperature, args.prior_temperature, tracks, wanted
+    )
     score = compose.run(job)
     midi.write(score, out)
-    return {"seed": seed, "bars": args.bars, "notes": len(score.notes)}
+    return {"seed": seed, "bars": args.bars, "notes": len(score.notes), "tracks": len(score.tracks)}

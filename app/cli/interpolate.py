@@ -18,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", type=Path, metavar="B.mid")
     parser.add_argument("output", type=Path, metavar="OUTDIR", help="gets one file a step, and index.json")
     parser.add_argument("--steps", type=int, default=9, help="files, A and B themselves included (default 9)")
+    parser.add_argument(
+        "--path",
+        default="slerp",
+        metavar="NAME",
+        help="slerp, an arc (default); lerp, straight; bars, one after another",
+    )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest notes (default)")
 
 
@@ -42,7 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         name = f"{i:0{len(str(args.steps - 1))}d}_{share:.3f}.mid"
         progress.step(i, name)
         if 0 < i < args.steps - 1:
-            score = compose.run(compose.interpolate(session, a, b, share, args.seed, args.temperature))
+            score = compose.run(compose.interpolate(session, a, b, share, args.seed, args.temperature, args.path))
             midi.write(score, args.output / name)
         else:  # A and B as they are, byte for byte
             score = scores[i > 0]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli import arguments, files
+from app.cli import arguments, files, making
 from app.cli.model import add_scope, open_session, reach
 from engine.attributes import NAMES, measure
 from engine.score import midi
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="IN", help="a .mid file, a folder, or a .tsv with a path column")
-    parser.add_argument("output", type=Path, metavar="OUT", help="a .mid file, or a folder where IN is many files")
+    making.add_files(parser)
     arguments.add_set(parser)
     add_scope(parser)
     arguments.add_bars(parser)
     arguments.add_tracks(parser)
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest notes (default)")
+    making.add_lock(parser)
     parser.add_argument("--no-blend", action="store_true", help="leave the source's notes out near a slider's rest")
     arguments.add_where(parser)
+    making.add_sampling(parser)
+    making.add_masks(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,14 +44,8 @@ def morph(session: Session, args: argparse.Namespace, path: Path, out: Path | No
     assert out is not None
     piece = session.encode(midi.read(path))
     bars = reach(args.scope, args.bars, len(piece))
-    request = compose.Request(
-        offsets=args.set,
-        bars=bars,
-        tracks=args.tracks,
-        seed=args.seed,
-        temperature=args.temperature,
-        blend=not args.no_blend,
-    )
+    held = making.locks(args.lock, piece.score)
+    request = making.request(args, offsets=args.set, bars=bars, tracks=args.tracks, blend=not args.no_blend, locks=held)
     score = compose.apply(piece, compose.morph(session, piece, request))
     midi.write(score, out)
     after = measure(to_bars(score, piece.grid), piece.grid.clocks, bars)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, steps.jsonl, best, model")
     parser.add_argument("--config", type=Path, default=STARTER, metavar="YAML", help="default: the starter model's")
     parser.add_argument("--steps", type=int, metavar="N", help="instead of the configuration's number")
+    parser.add_argument("--start", type=Path, metavar="DIR", help="begin with the weights of this model, not at random")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR where it stood")
     parser.add_argument("--finish", action="store_true", help="then fit the prior and colours: DIR/model opens")
     arguments.add_where(parser)
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     music = Music(args.input, args.where, args.valid, args.valid_where, args.cache)
     accelerator = {"cuda": "gpu"}.get(args.device, args.device)
-    steps = make(config, music, args.out, resume=args.resume, accelerator=accelerator, finished=args.finish)
+    options = {"resume": args.resume, "start": args.start, "accelerator": accelerator, "finished": args.finish}
+    steps = make(config, music, args.out, **options)
     return {
         **follow(steps),
         "out": args.out,

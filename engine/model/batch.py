@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.attributes import NAMES
 from engine.config import PHRASE_BARS as PHRASE_BARS
 from engine.model import fields as f
+from engine.score.timing import beat_clocks as beat_clocks
 from engine.tokens.vocab import PITCHES
 
 
@@ -106,14 +107,6 @@ class Offsets:
     def to(self, device: torch.device) -> Offsets:
         """The same on a device."""
         return _moved(self, device)
-
-
-def beat_clocks(numerator: NDArray[np.integer], denominator: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Clocks in a beat: a dotted value in compound meters (6/8, 9/8, 12/8), else the denominator's value."""
-    compound = (denominator >= 8) & (numerator % 3 == 0) & (numerator > 3)
-    beat = np.where(compound, 3 * 96 // np.maximum(denominator, 1), 96 // np.maximum(denominator, 1))
-    clocks: NDArray[np.int64] = np.maximum(beat, 1).astype(np.int64)
-    return clocks
 
 
 T = TypeVar("T", Notes, Bars, Offsets)

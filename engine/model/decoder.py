@@ -7,6 +7,7 @@ its own): changing one bar's fine latent changes that bar alone. Notes of the so
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,22 @@ class Fields:
     part: Tensor
 
 
+class Decodes(Protocol):
+    """What turns latents into notes: `Decoder`, or one that was exported."""
+
+    def laid(self, z: Tensor, bars: Bars) -> Tensor:
+        """(K, S, C) latents (K, Z) laid out over slots: what no slider changes."""
+
+    def decoded(self, laid: Tensor, bars: Bars, offsets: Offsets) -> tuple[Tensor, Tensor]:
+        """(K, S, C) slots and (K, S * 4 * 88) onset logits."""
+
+    def fields(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Fields:
+        """What the notes in given cells (M,) of given bars (M,) are."""
+
+    def durations(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Tensor:
+        """(M, classes) the duration logits of `fields` alone."""
+
+
 class Decoder(nn.Module):
     """Slots laid out from z, attention over them with z added before every layer, a grid of cells, note heads.
 
@@ -51,7 +68,7 @@ class Decoder(nn.Module):
         self.position = BeatPosition(w)
         self.condition = nn.Sequential(nn.Linear(2 * len(OF_ONSETS) + f.N_PARTS + 2, w), nn.GELU(), nn.Linear(w, w))
         self.again = nn.ParameterList(nn.Parameter(torch.zeros(w)) for _ in range(c.decoder_layers))
-        self.blocks = nn.ModuleList(Block(w, c.heads_for(w), c.attention, w) for _ in range(c.decoder_layers))
+        self.blocks = nn.ModuleList(Block.of(c, w, condition=w) for _ in range(c.decoder_layers))
         self.style: Tensor  # in-attention bias of a style; part of an adapter, never of the base weights
         self.register_buffer("style", torch.zeros(c.decoder_layers, w), persistent=False)
         self.norm = nn.LayerNorm(w)
@@ -70,22 +87,38 @@ class Decoder(nn.Module):
 
     def slots(self, z: Tensor, bars: Bars, offsets: Offsets) -> Tensor:
         """(K, S, C) from the three latents side by side (K, Z)."""
+        return self.steered(self.laid(z, bars), bars, offsets)
+
+    def laid(self, z: Tensor, bars: Bars) -> Tensor:
+        """(K, S, C) latents laid out over slots: what no slider changes."""
         s = int(bars.slots.max())
         laid = [
             torch.einsum("kz,zsw->ksw", z, self.lay_out[:, : min(f.PAGE_SLOTS, s - start)])
             + self.page.weight[min(page, f.MAX_PAGES - 1)] * (page > 0)
             for page, start in enumerate(range(0, s, f.PAGE_SLOTS))
         ]
-        base = torch.cat(laid, 1)
-        mask = torch.arange(s, device=z.device) < bars.slots[:, None]
-        meter = torch.stack([bars.clocks / 96, bars.beat / 24], -1).to(z.dtype)
+        return torch.cat(laid, 1)
+
+    def steered(self, base: Tensor, bars: Bars, offsets: Offsets) -> Tensor:
+        """(K, S, C) slots of bars that are laid out (K, S, C)."""
+        there = torch.arange(base.shape[1], device=base.device) < bars.slots[:, None]
+        return self.attended(base, bars, offsets, None if bool(there.all()) else there)
+
+    def attended(self, base: Tensor, bars: Bars, offsets: Offsets, mask: Tensor | None) -> Tensor:
+        """The same, given which slots there are: `mask` (K, S), or None where there is every one."""
+        meter = torch.stack([bars.clocks / 96, bars.beat / 24], -1).to(base.dtype)
         steer = offsets_of(offsets, OF_ONSETS)
-        condition = self.condition(torch.cat([steer, bars.parts.to(z.dtype), meter], -1))
-        x = base + self.position(bars, s) + condition[:, None]
+        condition = self.condition(torch.cat([steer, bars.parts.to(base.dtype), meter], -1))
+        x = base + self.position(bars, base.shape[1]) + condition[:, None]
         for block, again, style in zip(self.blocks, self.again, self.style, strict=True):
             x = block(x + again * base + style, mask, condition)
         out: Tensor = self.norm(x)
         return out
+
+    def decoded(self, laid: Tensor, bars: Bars, offsets: Offsets) -> tuple[Tensor, Tensor]:
+        """(K, S, C) slots of bars that are laid out (K, S, C), and their onset logits."""
+        slots = self.steered(laid, bars, offsets)
+        return slots, self.onsets(slots)
 
     def onsets(self, slots: Tensor) -> Tensor:
         """(K, S * 4 * 88) onset logit of every cell, clock by clock; cells past a bar's end are for the caller."""
@@ -120,9 +153,10 @@ class Decoder(nn.Module):
         n = self.c.note_dim
         part = slice(first * n, last * n)
         onset, pitch = cell // f.N_PITCHES, cell % f.N_PITCHES
-        of_slot = F.linear(slots, self.from_slot.weight[part], self.from_slot.bias[part])
+        at = bar, onset // f.SLOT_CLOCKS
+        of_slot = F.linear(slots[at], self.from_slot.weight[part], self.from_slot.bias[part])
         at_clock = self.of_clock.weight[onset % f.SLOT_CLOCKS, part]
-        return of_slot[bar, onset // f.SLOT_CLOCKS] + self.of_pitch.weight[pitch, part] + at_clock
+        return of_slot + self.of_pitch.weight[pitch, part] + at_clock
 
 
 def offsets_of(offsets: Offsets, which: tuple[int, ...]) -> Tensor:

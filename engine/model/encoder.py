@@ -13,7 +13,7 @@ from engine.config import ModelConfig
 from engine.model import fields as f
 from engine.model.attention import Block, masked
 from engine.model.batch import PHRASE_BARS, Bars, Notes
-from engine.model.latents import Gaussian, Posterior, mean_by, sample
+from engine.model.latents import Gaussian, Normal, Posterior, mean_by, sample
 from engine.tokens.vocab import PITCHES
 
 
@@ -75,13 +75,12 @@ class Encoder(nn.Module):
         self.embed = NoteEmbedding(c.slot_dim)
         self.pool = SlotPool(c.slot_dim, c.latent_dim + c.bar_dim)
         self.meter = nn.Linear(2, c.bar_dim)
-        self.place = nn.Embedding(PHRASE_BARS, c.bar_dim)
-        self.song = nn.ModuleList(
-            Block(c.bar_dim, c.heads_for(c.bar_dim), c.attention) for _ in range(c.encoder_layers)
-        )
-        self.to_global = Gaussian(c.bar_dim, c.global_dim)
-        self.to_local = Gaussian(c.bar_dim + c.global_dim, c.local_dim)
-        self.to_fine = Gaussian(c.bar_dim + c.local_dim + c.global_dim, c.latent_dim)
+        if c.use_hierarchical:
+            self.place = nn.Embedding(PHRASE_BARS, c.bar_dim)
+            self.song = nn.ModuleList(Block.of(c, c.bar_dim) for _ in range(c.encoder_layers))
+            self.to_global = Gaussian(c.bar_dim, c.global_dim, c.batch_norm_posterior)
+            self.to_local = Gaussian(c.bar_dim + c.global_dim, c.local_dim, c.batch_norm_posterior)
+        self.to_fine = Gaussian(c.bar_dim + c.local_dim + c.global_dim, c.latent_dim, c.batch_norm_posterior)
 
     def forward(
         self, notes: Notes, bars: Bars, generator: torch.Generator | None = None, mean: bool = False
@@ -93,12 +92,20 @@ class Encoder(nn.Module):
     def ladder(
         self, direct: Tensor, features: Tensor, bars: Bars, generator: torch.Generator | None, mean: bool
     ) -> Posterior:
-        """q(global | x), q(local | x, global), q(fine | x, local, global) from features of whole pieces."""
-        phrase = self.phrase_features(features, bars)
-        q_global = self.to_global(mean_by(phrase, bars.piece, bars.n_pieces))
-        z_global = q_global.mean if mean else sample(q_global, generator)
-        q_local = self.to_local(torch.cat([phrase, z_global[bars.piece]], -1))
-        z_local = q_local.mean if mean else sample(q_local, generator)
+        """q(global | x), q(local | x, global), q(fine | x, local, global) from features of whole pieces.
+
+        Without `use_hierarchical` the two upper levels are N(0, 1) and their latents zeros, whatever x is.
+        """
+        if self.c.use_hierarchical:
+            phrase = self.phrase_features(features, bars)
+            q_global = self.to_global(mean_by(phrase, bars.piece, bars.n_pieces))
+            z_global = q_global.mean if mean else sample(q_global, generator)
+            q_local = self.to_local(torch.cat([phrase, z_global[bars.piece]], -1))
+            z_local = q_local.mean if mean else sample(q_local, generator)
+        else:
+            z_global = features.new_zeros(bars.n_pieces, self.c.global_dim)
+            z_local = features.new_zeros(len(bars.piece), self.c.local_dim)
+            q_global, q_local = Normal(z_global, z_global), Normal(z_local, z_local)
         above = torch.cat([features, z_local[bars.phrase], z_global[bars.piece[bars.phrase]]], -1)
         q_fine = self.to_fine(above, direct)
         z_fine = q_fine.mean if mean else sample(q_fine, generator)
@@ -110,8 +117,11 @@ class Encoder(nn.Module):
         s = int(bars.slots.max())
         slots = notes.bar.new_zeros(k * s, self.c.slot_dim, dtype=self.meter.weight.dtype)
         slots = slots.index_add(0, notes.bar * s + notes.onset // f.SLOT_CLOCKS, self.embed(notes))
-        slots = slots / (slots.pow(2).mean(-1, keepdim=True) + 1).sqrt()
-        pooled = self.pool(slots.view(k, s, -1))
+        return self.features_of(slots.view(k, s, -1), bars)
+
+    def features_of(self, slots: Tensor, bars: Bars) -> tuple[Tensor, Tensor]:
+        """The same from the notes of each slot, added up (K, S, W)."""
+        pooled = self.pool(slots / (slots.pow(2).mean(-1, keepdim=True) + 1).sqrt())
         direct, features = pooled.split([self.c.latent_dim, self.c.bar_dim], -1)
         meter = torch.stack([bars.clocks / 96, bars.beat / 24], -1).to(features.dtype)
         return direct, F.gelu(features + self.meter(meter), approximate="tanh")

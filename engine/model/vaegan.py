@@ -22,7 +22,8 @@ from engine.model.decoder import Decoder
 from engine.model.encoder import Encoder
 from engine.model.events import EventTransformer
 from engine.model.latents import Posterior
-from engine.model.priors import BarPrior, LevelPriors
+from engine.model.level_priors import LevelPriors
+from engine.model.priors import BarPrior
 from engine.model.refiner import Refiner
 
 EXTRA = ("critic.", "refiner.")  # parts that a checkpoint may lack, and that a mode may not want
@@ -59,8 +60,7 @@ class MusicTransformerVAEGAN(nn.Module):
 
     def slots(self, z_global: Tensor, z_local: Tensor, z_fine: Tensor, bars: Bars, offsets: Offsets) -> Tensor:
         """(K, S, C) the decoded slots of bars whose phrase and piece index rows of z_local (P, Z), z_global (B, Z)."""
-        z = torch.cat([z_fine, z_local[bars.phrase], z_global[bars.piece[bars.phrase]]], -1)
-        return self.decoder.slots(z, bars, offsets)
+        return self.decoder.slots(beside(z_global, z_local, z_fine, bars), bars, offsets)
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether saved weights belong here. A critic or refiner may be missing on either side."""
@@ -74,3 +74,8 @@ class MusicTransformerVAEGAN(nn.Module):
         mine = self.state_dict()
         known = {n: t for n, t in tensors.items() if n in mine and t.shape == mine[n].shape}
         self.load_state_dict(known, strict=False)
+
+
+def beside(z_global: Tensor, z_local: Tensor, z_fine: Tensor, bars: Bars) -> Tensor:
+    """(K, Z) each bar's latents of all levels side by side, from (B, G), (P, L) and (K, F)."""
+    return torch.cat([z_fine, z_local[bars.phrase], z_global[bars.piece[bars.phrase]]], -1)

@@ -49,6 +49,14 @@ class TempoMap:
         return out
 
 
+def beat_clocks(numerator: NDArray[np.integer], denominator: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Clocks in a beat: a dotted value in compound meters (6/8, 9/8, 12/8), else the denominator's value."""
+    compound = (denominator >= 8) & (numerator % 3 == 0) & (numerator > 3)
+    beat = np.where(compound, 3 * 96 // np.maximum(denominator, 1), 96 // np.maximum(denominator, 1))
+    clocks: NDArray[np.int64] = np.maximum(beat, 1).astype(np.int64)
+    return clocks
+
+
 def _stretches(score: Score, end_tick: int | None) -> list[tuple[int, int, int, float, int]]:
     """(start tick, numerator, denominator, bar length in ticks, number of bars) for each run of one meter."""
     end = max(_end_of_bars(score) if end_tick is None else end_tick, 1)

@@ -48,6 +48,21 @@ def _bar_of(ticks: NDArray[np.int64], grid: BarGrid) -> NDArray[np.int64]:
 
 def to_bars(score: Score, grid: BarGrid) -> NDArray[np.void]:
     """Modelled notes as BAR_NOTE, sorted by (bar, onset, pitch, part)."""
+    out = _unsorted(score, grid)
+    return out[_sorting(out)]
+
+
+def rows_of(score: Score, grid: BarGrid) -> NDArray[np.intp]:
+    """(M,) the row of `score.notes` behind each note of `to_bars`."""
+    return np.flatnonzero(is_modelled(score))[_sorting(_unsorted(score, grid))]
+
+
+def _sorting(bars: NDArray[np.void]) -> NDArray[np.intp]:
+    return np.lexsort((bars["part"], bars["pitch"], bars["onset"], bars["bar"]))
+
+
+def _unsorted(score: Score, grid: BarGrid) -> NDArray[np.void]:
+    """Modelled notes as BAR_NOTE, in the score's order."""
     notes = score.notes[is_modelled(score)]
     per_clock = score.ticks_per_quarter / CLOCKS_PER_QUARTER
     bar = _bar_of(notes["tick"], grid)
@@ -59,7 +74,7 @@ def to_bars(score: Score, grid: BarGrid) -> NDArray[np.void]:
     out["pitch"], out["velocity"] = notes["pitch"], notes["velocity"]
     out["duration"] = notes["duration"] / per_clock
     out["part"] = np.searchsorted(part_tracks(score), notes["track"])
-    return out[np.lexsort((out["part"], out["pitch"], out["onset"], out["bar"]))]
+    return out
 
 
 def from_bars(bars: NDArray[np.void], score: Score, grid: BarGrid) -> NDArray[np.void]:

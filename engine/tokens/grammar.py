@@ -56,6 +56,11 @@ class Grammar:
         """Whether END has been taken."""
         return self.last == _END
 
+    @property
+    def strikes(self) -> bool:
+        """Whether the part in force has begun to strike keys in this tick: `pitch` is the last of them."""
+        return self.stage == _ONS
+
     def mask(self) -> NDArray[np.bool_]:
         """(774,) True for every token that may come next; after END only PAD may."""
         allowed = np.zeros(SIZE, bool)

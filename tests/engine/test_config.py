@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from engine import config
-from engine.config import Config, ModelConfig, TrainConfig, load, parse, to_plain
+from engine.config import Config, ModelConfig, TrainConfig, load, override, parse, to_plain
 from engine.errors import MorphonyError
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -19,12 +19,28 @@ SHIPPED = sorted([*(ASSETS / "configs").glob("*.yaml"), *(ASSETS / "models").glo
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_every_shipped_file_loads(path: Path) -> None:
     loaded = load(path)
-    assert loaded.model.mode == "vae"
+    assert loaded.model.mode in ("transformer", "vae", "vae_gan")
     assert parse(yaml.safe_dump(to_plain(loaded))) == loaded  # and survives being written
 
 
 def test_an_empty_file_is_the_default() -> None:
     assert parse("") == Config()
+
+
+def test_a_preset_is_found_by_its_bare_name() -> None:
+    assert load(Path("tiny")) == load(ASSETS / "configs" / "tiny.yaml")
+    with pytest.raises(MorphonyError, match="could not be read"):
+        load(Path("tyni"))
+
+
+def test_settings_change_by_their_dotted_names_and_are_checked() -> None:
+    made = override(Config(), {"model.prior": "flow", "train.steps": 7})
+    assert (made.model.prior, made.train.steps) == ("flow", 7)
+    assert Config().model.prior == "gaussian"
+    with pytest.raises(MorphonyError, match="did you mean 'prior'"):
+        override(Config(), {"model.piror": "flow"})
+    with pytest.raises(MorphonyError, match="kl_schedule must be one of linear, cyclical, cosine, adaptive"):
+        override(Config(), {"loss.kl_schedule": "liner"})
 
 
 def test_values_arrive_with_their_types() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,9 +11,12 @@ from engine import compose
 from engine.errors import MorphonyError
 from engine.generation import blank_score, draw_latents
 from engine.model.latents import slerp
+from engine.model.level_priors import LevelPriors
+from engine.model.upper_prior import UpperPrior
 from engine.score.timing import BarGrid
 from engine.session import Session, conditions_of
 from engine.tokens.bars import to_bars
+from tests.engine import small
 
 
 def test_the_arc_begins_and_ends_with_its_ends_and_keeps_lengths() -> None:
@@ -57,3 +62,69 @@ def test_sliders_of_new_music_count_from_what_it_is_at_rest(session: Session) ->
     a, b = to_bars(rest, grid), to_bars(louder, grid)
     assert a[["bar", "onset", "pitch"]].tolist() == b[["bar", "onset", "pitch"]].tolist()
     assert b["velocity"].mean() > a["velocity"].mean() + 5
+
+
+def test_pieces_drawn_together_are_what_they_are_alone(session: Session) -> None:
+    """Any number of pieces of any length in one batch, each from its own seed."""
+    lengths = (10, 3, 16)
+    alone = []
+    for seed, bars in enumerate(lengths):
+        score, end = blank_score(bars, (3, 4))
+        alone.append(draw_latents(session, conditions_of(BarGrid.of(score, end), 2), seed, 1.0))
+    together = small.conditions([72] * sum(lengths), lengths)
+    for drawn in (draw_latents(session, together, seeds, 1.0) for seeds in (0, (0, 1, 2))):
+        for level, one in zip(drawn, zip(*alone, strict=True), strict=True):
+            assert torch.allclose(level, torch.cat(one), atol=1e-4)
+    with pytest.raises(MorphonyError, match="3 pieces to draw but 2 seeds"):
+        draw_latents(session, together, (0, 1), 1.0)
+
+
+def test_latents_are_those_of_the_whole_attention_over_the_window(session: Session) -> None:
+    """Without a cache: every bar from all bars since the phrase in which its window begins."""
+    n, window = 18, session.config.train.window_bars
+    conditions = small.conditions([96] * n)
+    z_global, z_local, z_fine = draw_latents(session, conditions, 5, 1.0)
+    prior, noise = session.model.prior, torch.Generator().manual_seed(5)
+    torch.randn(z_global.shape, generator=noise)
+    torch.randn(z_local.shape, generator=noise)
+    for k in range(n):
+        seen = slice(max((k // 4 + 1) * 4 - window, 0), k + 1)
+        with torch.no_grad():
+            upper = z_local[conditions.phrase[seen]][None], z_global
+            found = prior(z_fine[None, seen], *upper, torch.full((1, n), 4.0)[:, seen])
+            logits, mean, logvar = (x[0, -1] for x in found)
+        chosen = int(torch.multinomial(torch.softmax(logits, -1), 1, generator=noise))
+        drawn = mean[chosen] + (logvar[chosen] / 2).exp() * torch.randn(z_fine.shape[1], generator=noise)
+        assert torch.allclose(z_fine[k], drawn, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mixture", "flow"])
+def test_new_music_starts_from_the_prior_the_model_was_trained_with(session: Session, kind: str) -> None:
+    torch.manual_seed(0)
+    priors = LevelPriors(replace(small.MODEL, prior=kind))
+    with torch.no_grad():
+        for p in priors.parameters():
+            p += 0.3 * torch.randn_like(p)
+    plain, session.model.priors = session.model.priors, priors
+    try:
+        z_global, z_local, _ = draw_latents(session, small.conditions([96] * 10), 3, 1.0)
+    finally:
+        session.model.priors = plain
+    noise = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        assert torch.equal(z_global, priors.sample("global", 1, noise))
+        assert torch.equal(z_local, priors.sample("local", 3, noise))
+
+
+def test_upper_latents_fitted_to_music_are_what_new_music_starts_from(session: Session) -> None:
+    fitted = UpperPrior(small.MODEL)
+    rng = torch.Generator().manual_seed(0)
+    fitted.fit(5 + 0.1 * torch.randn(500, 8, generator=rng), -5 + 0.1 * torch.randn(500, 4, 8, generator=rng))
+    session.model.prior.upper = fitted
+    try:
+        z_global, z_local, z_fine = draw_latents(session, small.conditions([96] * 24, (16, 8)), 3, 1.0)
+    finally:
+        session.model.prior.upper = None
+    assert [tuple(z.shape) for z in (z_global, z_local, z_fine)] == [(2, 8), (6, 8), (24, 16)]
+    assert (z_global - 5).abs().max() < 1
+    assert (z_local + 5).abs().max() < 1

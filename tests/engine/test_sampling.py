@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from engine.model.fields import N_PITCHES
-from engine.sampling import Rows, gumbel, hold_counts, logistic, rows_above, rows_at, uniform
+from engine.sampling import (
+    Rows,
+    best_of,
+    gumbel,
+    hold_counts,
+    likely_cells,
+    logistic,
+    n_best,
+    rank_within,
+    rows_above,
+    rows_at,
+    sampled,
+    uniform,
+)
 
 PLACES = np.stack(np.meshgrid(np.arange(8), np.arange(96), np.arange(21, 109), indexing="ij"), -1).reshape(-1, 3).T
 
@@ -94,3 +109,96 @@ def test_chosen_rows_become_notes_bar_by_bar_and_trial_by_trial() -> None:
     assert notes["bar"].tolist() == [0, 1, 2, 3]  # two bars a trial
     assert notes["onset"].tolist() == [0, 5, 12, 5]
     assert notes["duration"].tolist() == [24, 6, 12, 6]
+
+
+# ---------------------------------------------------------------- filters and n-best
+
+
+def some_rows(seed: int, bars: int = 3, spread: float = 2.0) -> Rows:
+    logits = np.random.default_rng(seed).normal(-2, spread, (bars, 24, N_PITCHES)).astype(np.float32)
+    return rows_above(logits, np.full(bars, 24))
+
+
+def test_ranks_count_within_each_group_from_the_largest() -> None:
+    assert rank_within(np.array([3, 1, 3, 1, 3]), np.array([0.5, 2.0, 0.9, 2.0, 0.1])).tolist() == [1, 0, 0, 1, 2]
+    assert rank_within(np.zeros(0, np.int64), np.zeros(0)).tolist() == []
+
+
+@given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from([0.3, 1.0, 2.0]))
+def test_top_k_lets_at_most_k_pitches_of_an_onset_sound(seed: int, k: int, temperature: float) -> None:
+    rows = some_rows(seed)
+    drawn = sampled(rows, np.arange(3), seed, temperature, top_k=k)
+    assert np.bincount(rows.place[drawn.logit > 0]).max(initial=0) <= k
+    likely = likely_cells(rows, k, 1.0, temperature)
+    assert (np.bincount(rows.place[likely]) <= k).all()
+    floor = np.full(rows.place.max() + 1, np.inf)
+    np.minimum.at(floor, rows.place[likely], rows.logit[likely])
+    assert (rows.logit[~likely] <= floor[rows.place[~likely]]).all()  # the likeliest ones
+
+
+@given(st.integers(0, 1000), st.floats(0.05, 0.99))
+def test_top_p_keeps_the_fewest_cells_that_hold_the_share_of_a_bar_s_notes(seed: int, p: float) -> None:
+    rows = some_rows(seed)
+    kept = likely_cells(rows, 0, p, 1.0)
+    notes = 1 / (1 + np.exp(-rows.logit))
+    for bar in range(3):
+        here = rows.bar == bar
+        inside, least = notes[here & kept], notes[here & kept].min()
+        assert inside.sum() >= p * notes[here].sum() - 1e-6
+        assert inside.sum() - least < p * notes[here].sum() + 1e-6  # one fewer would not do
+        assert notes[here & ~kept].max(initial=0) <= least
+    assert likely_cells(rows, 0, 1.0, 1.0).all()
+
+
+def test_filtered_cells_never_sound_and_the_others_keep_their_noise() -> None:
+    rows = some_rows(1)
+    plain, filtered = (sampled(rows, np.arange(3), 5, 1.0, top_p=p) for p in (1.0, 0.5))
+    kept = likely_cells(rows, 0, 0.5, 1.0)
+    assert np.array_equal(plain.logit[kept], filtered.logit[kept])
+    assert (filtered.logit[~kept] < 0).all()
+    assert (plain.logit[~kept] > 0).any()
+    assert sampled(rows, np.arange(3), 5, 0.0, top_k=1, top_p=0.1) is rows  # nothing is drawn at temperature 0
+
+
+def test_inserting_one_note_early_in_a_bar_changes_no_later_note_whose_logits_did_not_move() -> None:
+    logits = np.random.default_rng(2).normal(-3, 2, (1, 48, N_PITCHES)).astype(np.float32)
+    logits[0, 2, 30:34] = -30.0  # no candidates at first: with them every later row has another number
+    more = logits.copy()
+    more[0, 2, 30:34] = 6.0
+    before, after = (sampled(rows_above(x, np.array([48])), np.array([7]), 3, 0.8) for x in (logits, more))
+
+    def cells(rows: Rows) -> set:
+        sounding = rows.logit > 0
+        return set(zip(rows.onset[sounding].tolist(), rows.pitch[sounding].tolist(), strict=True))
+
+    assert cells(after) - cells(before) <= {(2, 21 + i) for i in range(30, 34)}
+    assert {c for c in cells(before) if c[0] != 2} == {c for c in cells(after) if c[0] != 2}
+
+
+@given(st.integers(0, 1000), st.integers(1, 7), st.integers(1, 80))
+def test_the_n_best_sets_are_exactly_the_cheapest_by_brute_force(seed: int, cells: int, n: int) -> None:
+    logits = np.random.default_rng(seed).normal(0, 2, cells)
+    found = n_best(logits, n)
+    every = np.array(list(product([False, True], repeat=cells)), bool).reshape(-1, cells)
+    cost = np.where(every != (logits > 0), np.abs(logits), 0).sum(1)
+    assert len(found) == min(n, 2**cells)
+    assert len({row.tobytes() for row in found}) == len(found)
+    costs = np.where(found != (logits > 0), np.abs(logits), 0).sum(1)
+    assert np.allclose(costs, np.sort(cost)[: len(found)])
+    assert np.array_equal(found[0], logits > 0)
+
+
+def test_the_best_of_a_beam_is_what_its_judge_likes_bar_by_bar() -> None:
+    """And the greedy set where the judge does not care."""
+    rows = some_rows(4, spread=1.0)
+
+    def fewest(chosen: np.ndarray) -> np.ndarray:
+        return np.stack([np.bincount(rows.bar[c], minlength=3) for c in chosen]).astype(float)
+
+    greedy = best_of(rows, rows.logit, 20, lambda x: np.zeros((len(x), 3)))
+    assert np.array_equal(greedy, rows.logit > 0)
+    fewer = best_of(rows, rows.logit, 20, fewest)
+    for bar in range(3):
+        at = rows.bar == bar
+        options = n_best(rows.logit[at], 20)
+        assert fewer[at].sum() == options.sum(1).min()

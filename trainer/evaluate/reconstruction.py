@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.model.batch import Bars, Notes, Offsets
-from engine.model.latents import kl_to_standard
+from engine.model.latents import LEVELS
 from engine.session import ENCODE_BARS, Piece, Session
 from trainer.evaluate import notes as compare
 from trainer.evaluate.decoded import notes_of, within
@@ -68,7 +68,8 @@ def likelihood(session: Session, piece: Piece) -> Figures:
         decoded = Decoded(target, conditions, model.decoder.onsets(slots), fields, q, 1.0, session.config.loss)
         terms = (t for t in REGISTRY.values() if t.group == "reconstruction")
         nats += sum(float(t.function(decoded)) for t in terms)
-    kl = {level: float(kl_to_standard(getattr(q, f"q_{level}")).sum()) for level in ("global", "local", "fine")}
+    latents = {level: (getattr(q, f"q_{level}"), getattr(q, f"z_{level}")) for level in LEVELS}
+    kl = {level: float(model.priors.divergence(level, *of).sum()) for level, of in latents.items()}
     per_bar = {f"kl_{level}_nats_per_bar": value / len(piece) for level, value in kl.items()}
     return {"elbo_nats_per_note": (nats + sum(kl.values())) / len(piece.bars), **per_bar}
 

@@ -19,7 +19,7 @@ from engine.errors import MorphonyError
 from engine.score import midi
 from engine.session import Piece, Session
 from trainer.corpus import list_files
-from trainer.evaluate import reconstruction, sliders
+from trainer.evaluate import generated, latents, reconstruction, sliders
 
 BARS = range(8)  # of every piece, for what sliders do
 TIER_A = "tier_A"
@@ -79,6 +79,21 @@ FIGURES: dict[str, Group] = {
         "obedience, what is kept, independence", sliders.sweep, lambda _, x: sliders.controllability(x), 8
     ),
     "smoothness": Group("small steps and returns", sliders.steps, lambda _, x: sliders.smoothness(x), 2),
+    "latents": Group(
+        "what dimensions and sliders say of attributes, and whether notes follow",
+        latents.code,
+        lambda _, x: latents.scores(x),
+        4,
+        latents.follow,
+    ),
+    "active_units": Group("dimensions that say anything", latents.activity, lambda _, x: latents.active(x), 4),
+    "generated": Group(
+        "new music against held-out music",
+        generated.windows,
+        lambda _, x: generated.verdicts(x),
+        None,  # the classifier's own checks hold from about 100 pieces on
+        generated.judge,
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from trainer.losses.registry import DYNAMICS, NOTES, TIMING, Decoded, register
     "onset",
     "reconstruction",
     NOTES / NOTES,
-    "Which cells of clock and pitch sound: the notes themselves.",
+    "Says which cells of clock and pitch sound, which is the notes themselves.",
     ("NOTE_ON",),
 )
 def onset(d: Decoded) -> Tensor:
@@ -27,25 +27,41 @@ def onset(d: Decoded) -> Tensor:
     return silent - d.onsets.flatten()[cells].sum()
 
 
-@register("duration", "reconstruction", TIMING / NOTES, "How long each note lasts.", ("NOTE_OFF", "TIME_SHIFT"))
+@register(
+    "duration",
+    "reconstruction",
+    TIMING / NOTES,
+    "Says how long each note lasts, from staccato to tied over the bar.",
+    ("NOTE_OFF", "TIME_SHIFT"),
+)
 def duration(d: Decoded) -> Tensor:
     """Categorical over duration classes."""
     return F.cross_entropy(d.fields.duration, d.target.duration, reduction="sum")
 
 
-@register("micro", "reconstruction", TIMING / NOTES / 2, "Where within its clock a played note falls.", ("TIME_SHIFT",))
+@register(
+    "micro", "reconstruction", TIMING / NOTES / 2, "Says where within its clock a played note falls.", ("TIME_SHIFT",)
+)
 def micro(d: Decoded) -> Tensor:
     """Categorical over micro-shift classes; half the weight of timing, a fiftieth of a second is all it moves."""
     return F.cross_entropy(d.fields.micro, d.target.micro, reduction="sum")
 
 
-@register("velocity", "reconstruction", DYNAMICS / NOTES, "How loud each note is.", ("VELOCITY_CHANGE",))
+@register(
+    "velocity",
+    "reconstruction",
+    DYNAMICS / NOTES,
+    "Says how loud each note is, in the bins of the vocabulary.",
+    ("VELOCITY_CHANGE",),
+)
 def velocity(d: Decoded) -> Tensor:
     """Categorical over the 32 velocity bins."""
     return F.cross_entropy(d.fields.velocity, d.target.velocity, reduction="sum")
 
 
-@register("part", "reconstruction", 1 / NOTES, "Which part plays each note; doublings have several.", ("INSTRUMENT",))
+@register(
+    "part", "reconstruction", 1 / NOTES, "Says which part plays each note; doublings have several.", ("INSTRUMENT",)
+)
 def part(d: Decoded) -> Tensor:
     """Independent Bernoulli a part, over the parts that play in the piece."""
     cell = d.target.bar * d.onsets.shape[1] + d.target.cell

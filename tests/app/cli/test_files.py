@@ -9,6 +9,7 @@ import pytest
 
 from app.cli.files import each_file, is_many, list_files
 from engine.errors import MorphonyError
+from trainer import corpus
 
 
 def copy(path: Path, out: Path | None) -> dict:
@@ -119,3 +120,10 @@ def test_a_bug_in_one_file_costs_only_that_file(folder: Path) -> None:
         return {"x": 1 / (len(path.read_text()) - 2)}
 
     assert [entry["ok"] for entry in each_file(folder, None, "", None, work)["files"]] == [True, True, False]
+
+
+@pytest.mark.parametrize(("path", "where"), [("", ""), ("train.tsv", ""), ("train.tsv", "split=valid")])
+def test_trainer_and_command_line_see_the_same_files(folder: Path, path: str, where: str) -> None:
+    seen = [p for _, p in list_files(folder / path, where)]
+    assert seen == [p for p, _ in corpus.list_files(folder / path, where)]
+    assert len(seen) >= 2

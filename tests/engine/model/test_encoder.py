@@ -9,6 +9,7 @@ import torch
 from engine.model.batch import Bars, Notes
 from engine.model.encoder import Encoder
 from engine.model.fields import PAGE_SLOTS, SLOT_CLOCKS
+from engine.model.latents import GAMMA
 from tests.engine import small
 
 
@@ -134,3 +135,48 @@ def test_the_same_seed_draws_the_same_latents_and_the_mean_draws_none(encoder: E
     assert torch.equal(q.z_fine, q.q_fine.mean)
     assert torch.equal(one.z_fine, two.z_fine)
     assert not torch.equal(one.z_fine, other.z_fine)
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_without_the_hierarchy_a_bar_is_decoded_from_itself_alone() -> None:
+    """Phrase mates reach a bar through the upper latents, and through nothing else."""
+    tune, bars = small.tune(8), small.conditions([96] * 8)
+    other = tune.copy()
+    other["pitch"][other["bar"] == 1] += 3
+    for hierarchical in (True, False):
+        model = small.model(use_hierarchical=hierarchical)
+        cells = []
+        with torch.no_grad():
+            for notes in (tune, other):
+                q = model.encode(Notes.of(notes), bars, mean=True)
+                slots = model.slots(q.z_global, q.z_local, q.z_fine, bars, small.offsets(8))
+                cells.append(model.decoder.onsets(slots))
+        moved = (cells[0] != cells[1]).any(1).tolist()
+        assert moved == ([True] * 8 if hierarchical else [bar == 1 for bar in range(8)])
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "mixture", "flow"])
+def test_without_the_hierarchy_the_upper_levels_are_zeros_and_cost_nothing(kind: str) -> None:
+    model = small.model(use_hierarchical=False, prior=kind)
+    with torch.no_grad():
+        q = model.encode(Notes.of(small.tune(8)), small.conditions([96] * 8), torch.Generator().manual_seed(0))
+        for level, rows in (("global", 1), ("local", 2)):
+            z, normal = getattr(q, f"z_{level}"), getattr(q, f"q_{level}")
+            assert not z.any()
+            assert model.priors.divergence(level, normal, z).tolist() == [0.0] * rows
+            assert not model.priors.sample(level, 3).any()
+        assert q.z_fine.any()
+        assert model.priors.divergence("fine", q.q_fine, q.z_fine).abs().min() > 0
+    assert not [n for n, _ in model.named_parameters() if ".song." in n or ".to_global." in n or ".to_local." in n]
+
+
+def test_normalised_means_reach_every_level() -> None:
+    model = small.model(batch_norm_posterior=True).train()
+    runs = [4] * 6
+    bars = small.conditions([96] * 24, runs)
+    q = model.encode(Notes.of(small.tune(24)), bars, torch.Generator().manual_seed(0))
+    for normal in (q.q_local, q.q_fine):
+        assert torch.allclose(normal.mean.std(0, correction=0), torch.full(normal.mean.shape[1:], GAMMA), rtol=0.05)
+    assert {n.split(".")[1] for n in model.state_dict() if n.endswith("norm.shift")} >= {"to_global", "to_local"}

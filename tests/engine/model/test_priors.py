@@ -70,3 +70,38 @@ def test_the_density_integrates_to_one() -> None:
 def test_pieces_past_its_longest_bar_number_still_have_a_density(prior: BarPrior) -> None:
     with torch.no_grad():
         assert torch.isfinite(prior.log_prob(**given(MAX_BARS + 9, 1))).all()
+
+
+def test_one_bar_at_a_time_is_the_whole_forward(prior: BarPrior) -> None:
+    """Cached = uncached, from the first bar and from any later one."""
+    batch = given(10)
+    with torch.no_grad():
+        whole = prior(**batch)
+        for first in (0, 5):
+            cache, state = None, []
+            for bar in range(first, 10):
+                known = slice(0, bar) if cache is None else slice(bar - 1, bar)
+                told = slice(0, bar + 1) if cache is None else slice(bar, bar + 1)
+                x, cache = prior.step(
+                    batch["z_fine"][:, known], batch["z_local"][:, told], batch["z_global"],
+                    batch["quarters"][:, told], cache,
+                )  # fmt: skip
+                state.append(x)
+            for stepped, at_once in zip(prior.mixtures(torch.stack(state, 1)), whole, strict=True):
+                assert torch.allclose(stepped, at_once[:, first:], atol=1e-5)
+
+
+def test_samples_follow_the_mixture_and_their_temperature(prior: BarPrior) -> None:
+    state = torch.randn(1, small.MODEL.prior_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits, mean, logvar = (x[0] for x in prior.mixtures(state))
+        share = torch.softmax(logits, -1)[:, None]
+        middle = (share * mean).sum(0)
+        spread = (share * (logvar.exp() + (mean - middle).square())).sum(0).sqrt()
+        noise = [torch.Generator().manual_seed(7)]
+        drawn = torch.cat([prior.sample(state, noise) for _ in range(4000)])
+        assert torch.allclose(drawn.mean(0), middle, atol=0.15)
+        assert torch.allclose(drawn.std(0), spread, rtol=0.1)
+        still = torch.cat([prior.sample(state, noise, 0.0) for _ in range(50)])
+    apart = (still[:, None] - mean).abs().amax(-1)
+    assert apart.min(1).values.max() < 1e-5  # every one is a component's mean

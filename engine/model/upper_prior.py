@@ -1,0 +1,85 @@
+"""Where new phrases and pieces begin: a Gaussian over upper latents, fitted to those that music has.
+
+Free bits let posteriors of the two upper levels be narrower than N(0, 1) without saying anything, so latents drawn
+from N(0, 1) lie where no music is. Here a piece is drawn as pieces are, a phrase given its piece and the phrase before.
+
+B pieces, P phrases, G and L the widths of the two levels. Knows no bars.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+
+RIDGE = 1e-4  # added to variances and to the regression, so that both exist however little music there is
+
+
+class UpperPrior(nn.Module):
+    """p(z_global) and p(z_local[p] | z_global, z_local[p - 1]), both with full covariance. Fitted, not trained."""
+
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        g, z = c.global_dim, c.local_dim
+        self.mean: Tensor
+        self.root: Tensor
+        self.line: Tensor
+        self.local_root: Tensor
+        self.register_buffer("mean", torch.zeros(g))
+        self.register_buffer("root", torch.eye(g))  # lower triangle: root @ root.T is the covariance
+        self.register_buffer("line", torch.zeros(2 + g + z, z))
+        self.register_buffer("local_root", torch.eye(z))
+
+    @torch.no_grad()
+    def fit(self, z_global: Tensor, z_local: Tensor) -> None:
+        """To samples of the posteriors of pieces: (B, G) and (B, P, L)."""
+        self.mean.copy_(z_global.mean(0))
+        self.root.copy_(_root(z_global - self.mean))
+        known = torch.cat([self._known(z_global, before) for before in _before(z_local)])
+        wanted = z_local.transpose(0, 1).flatten(0, 1)
+        square = known.T @ known + RIDGE * len(known) * torch.eye(known.shape[1], device=known.device)
+        self.line.copy_(torch.linalg.solve(square, known.T @ wanted))
+        self.local_root.copy_(_root(wanted - known @ self.line))
+
+    def log_prob(self, z_global: Tensor, z_local: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) and (B, P) log densities in nats of latents (B, G) and (B, P, L)."""
+        middle = torch.stack([self._known(z_global, before) @ self.line for before in _before(z_local)], 1)
+        return _log_normal(z_global - self.mean, self.root), _log_normal(z_local - middle, self.local_root)
+
+    def sample(self, phrases: int, generator: torch.Generator, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """(1, G) and (P, L) on the CPU for one new piece; `temperature` scales every deviation."""
+        mean, root, line, local_root = (x.cpu() for x in (self.mean, self.root, self.line, self.local_root))
+        z_global = mean + temperature * torch.randn(1, len(mean), generator=generator) @ root.T
+        z_local: list[Tensor] = []
+        for _ in range(phrases):
+            known = self._known(z_global, z_local[-1] if z_local else None)
+            noise = torch.randn(1, len(local_root), generator=generator)
+            z_local.append(known @ line + temperature * noise @ local_root.T)
+        return z_global, torch.cat(z_local)
+
+    def _known(self, z_global: Tensor, before: Tensor | None) -> Tensor:
+        """(B, 2 + G + L) what a phrase is told: 1, whether a phrase came before, its piece, and that phrase."""
+        first = torch.zeros(len(z_global), 1 + self.line.shape[1], device=z_global.device)
+        came = first if before is None else torch.cat([torch.ones_like(first[:, :1]), before], -1)
+        return torch.cat([torch.ones_like(first[:, :1]), z_global, came], -1)
+
+
+def _before(z_local: Tensor) -> list[Tensor | None]:
+    return [None, *z_local.unbind(1)[:-1]]
+
+
+def _log_normal(centred: Tensor, root: Tensor) -> Tensor:
+    """(...,) log density of (..., Z) under a Gaussian about 0 whose covariance is root @ root.T."""
+    white = torch.linalg.solve_triangular(root.T, centred, upper=True, left=False)
+    out: Tensor = -0.5 * (white.square() + math.log(2 * math.pi)).sum(-1) - root.diagonal().log().sum()
+    return out
+
+
+def _root(centred: Tensor) -> Tensor:
+    """(Z, Z) lower triangle whose product with itself is the covariance of rows (R, Z)."""
+    eye = torch.eye(centred.shape[1], device=centred.device)
+    found: Tensor = torch.linalg.cholesky(centred.T @ centred / len(centred) + RIDGE * eye)
+    return found

@@ -1,0 +1,167 @@
+"""The other side of adversarial training: which side learns when, who holds whom back, and the critic's own steps.
+
+Stage 1: the model alone. Stage 2: the critic learns, the model is as before; first the critic guesses hidden bars, then
+it tells real from decoded. Stage 3: the decoder hears the critic every k-th step, the likelihood kept on. Knows no loss
+term, only names of groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import Config, LossConfig
+from engine.model.critic import Critic
+from trainer.schedules import learning_rate
+
+HEARING = ("adversarial", "latent")  # groups in which the model listens to the critic
+PENALTIES = ("penalty", "lipschitz")  # groups with second derivatives: every PENALTY_EVERY-th of the critic's steps
+WARM_START = ("pretraining",)
+JUDGING = ("critic", *PENALTIES)
+WARM_SHARE = 1 / 3  # of stage 2
+PENALTY_EVERY = 8  # (lazy regularisation, Karras et al. 2020)
+RATE = 0.5  # the critic's learning rate, as a share of the model's
+SURE = 0.85  # accuracy above which the critic waits for the decoder
+MEMORY = 0.9  # of the running accuracy, per step of the critic
+LOUDEST = 1e4  # bound of the balance
+
+
+def stage(step: int, steps: int, config: LossConfig) -> int:
+    """1, 2 or 3."""
+    progress = step / steps
+    return 1 + (progress >= config.critic_start) + (progress >= max(config.adversarial_start, config.critic_start))
+
+
+def hears(step: int, steps: int, config: LossConfig) -> bool:
+    """Whether the model listens to the critic in this step."""
+    return stage(step, steps, config) == 3 and step % config.critic_every == 0
+
+
+def learns(step: int, steps: int, config: LossConfig) -> bool:
+    """Whether it is the critic's turn: always in stage 2, then while the model does not listen, or at every step."""
+    now = stage(step, steps, config)
+    return now == 2 or (now == 3 and (config.critic_every == 1 or not hears(step, steps, config)))
+
+
+def warming(step: int, steps: int, config: LossConfig) -> bool:
+    """Whether the critic still guesses hidden bars and judges nothing."""
+    span = max(config.adversarial_start - config.critic_start, 0.0)
+    return stage(step, steps, config) == 2 and step / steps < config.critic_start + WARM_SHARE * span
+
+
+def balance(likelihood: Tensor, adversarial: Tensor, slots: Tensor | None, share: float) -> Tensor:
+    """The factor after which the adversarial gradient at the decoder's slots is `share` times the likelihood's.
+
+    As in VQGAN (Esser et al. 2021), at the last tensor that all of the decoder's heads share. 1 where nothing learns,
+    and where there is no likelihood to weigh against.
+    """
+    wanted, found = (_slope(loss, slots) for loss in (likelihood, adversarial))
+    if wanted is None or found is None:
+        return adversarial.new_ones(())
+    factor: Tensor = share * wanted / found.clamp(min=1e-12)
+    return factor.clamp(max=LOUDEST)
+
+
+def _slope(loss: Tensor, at: Tensor | None) -> Tensor | None:
+    """Length of a loss's gradient at a tensor, if it has one there."""
+    if at is None or not (at.requires_grad and loss.requires_grad):
+        return None
+    (slope,) = torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True)
+    return None if slope is None else slope.norm()
+
+
+class Adversary:
+    """The critic's optimiser, randomness and running accuracy. Continues exactly from its `tensors` and `facts`."""
+
+    def __init__(self, critic: Critic, config: Config, device: torch.device) -> None:
+        self.critic, self.config = critic, config
+        self.trained = list(critic.parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.trained, lr=RATE * config.train.lr, betas=(0.0, 0.99), weight_decay=0.0, fused=True
+        )
+        self.noise = torch.Generator(device=device).manual_seed(config.train.seed)
+        self.taken = 0
+        self.accuracy: float | None = None  # running; unknown until the critic has judged something
+
+    def deaf(self, step: int) -> tuple[str, ...]:
+        """Groups of terms that the model leaves out in a step."""
+        return () if hears(step, self.config.train.steps, self.config.loss) else HEARING
+
+    def advance(
+        self,
+        step: int,
+        loss: Callable[[torch.Generator, tuple[str, ...]], tuple[Tensor, Mapping[str, Tensor]]],
+        backward: Callable[[Tensor], object],
+    ) -> dict[str, float]:
+        """One step of the critic if it is its turn. `loss` is given noise and the groups to leave out.
+
+        The critic does not learn while it is too sure of itself in stage 3, nor from a gradient that is no number.
+        """
+        t, config = self.config.train, self.config.loss
+        if not learns(step, t.steps, config):
+            return {}
+        rise = min((self.taken + 1) / max(t.lr_warmup, 1), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = RATE * rise * learning_rate(step, t.steps, t.lr, 0)
+        objective, values = loss(self.noise, self._left_out(step))
+        losses = {name: float(value) for name, value in values.items()}
+        self._saw(losses)
+        waits = stage(step, t.steps, config) == 3 and (self.accuracy or 0.0) > SURE
+        norm = torch.zeros(())
+        if not waits:
+            backward(objective)
+            norm = torch.nn.utils.clip_grad_norm_(self.trained, t.clip)
+            if torch.isfinite(norm):
+                self.optimiser.step()
+                self.critic.settle()
+            self.optimiser.zero_grad(set_to_none=True)
+        self.taken += 1
+        return losses | {
+            "critic": float(objective.detach()),
+            "critic_gradient": float(norm),
+            "critic_waits": float(waits),
+        }
+
+    def _left_out(self, step: int) -> tuple[str, ...]:
+        if warming(step, self.config.train.steps, self.config.loss):
+            return JUDGING
+        return WARM_START if self.taken % PENALTY_EVERY == 0 else WARM_START + PENALTIES
+
+    def _saw(self, losses: Mapping[str, float]) -> None:
+        right = [value for name, value in losses.items() if name.startswith("accuracy_")]
+        if right:
+            now = sum(right) / len(right)
+            self.accuracy = now if self.accuracy is None else MEMORY * self.accuracy + (1 - MEMORY) * now
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold besides the critic's weights."""
+        return {"critic.noise": self.noise.get_state()} | adam_state(self.optimiser, self.trained, "critic.adam")
+
+    def facts(self) -> dict[str, Any]:
+        """The rest of it, as plain data."""
+        return {"taken": self.taken, "accuracy": self.accuracy}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Continue where a checkpoint stood."""
+        restore_adam(self.optimiser, self.trained, "critic.adam", tensors)
+        self.noise.set_state(tensors["critic.noise"].cpu())
+        self.taken, self.accuracy = facts["taken"], facts["accuracy"]
+
+
+def adam_state(optimiser: torch.optim.Optimizer, trained: list[nn.Parameter], prefix: str) -> dict[str, Tensor]:
+    """The optimiser's tensors by the place of the parameter they belong to."""
+    state = optimiser.state
+    return {f"{prefix}.{i}.{k}": v for i, p in enumerate(trained) for k, v in state[p].items() if isinstance(v, Tensor)}
+
+
+def restore_adam(
+    optimiser: torch.optim.Optimizer, trained: list[nn.Parameter], prefix: str, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put them back."""
+    for i, p in enumerate(trained):
+        mine = f"{prefix}.{i}."
+        kept = {k.removeprefix(mine): v for k, v in tensors.items() if k.startswith(mine)}
+        optimiser.state[p] = {k: v.to(p.device if k != "step" else "cpu") for k, v in kept.items()}
