@@ -8,6 +8,8 @@ K bars of a chunk, T clocks, M candidate rows, J notes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -76,7 +78,21 @@ class Knobs:
 
 def decode(session: Session, piece: Piece, bars: list[int], knobs: Knobs) -> NDArray[np.void]:
     """BAR_NOTE of the given bars, numbered as in the piece."""
-    torch.set_flush_denormal(True)  # GELU of a large negative number is one, and takes ten times as long
+    with flushed():
+        return _decode(session, piece, bars, knobs)
+
+
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Denormal numbers count as 0 inside: GELU of a large negative number is one, and takes ten times as long."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # the thread's own arithmetic is as it was
+
+
+def _decode(session: Session, piece: Piece, bars: list[int], knobs: Knobs) -> NDArray[np.void]:
     index = torch.tensor(bars, dtype=torch.int64)
     chunk = _Chunk(session, piece, index, knobs)
     still = knobs.blend and knobs.distance == 0

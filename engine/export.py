@@ -9,6 +9,7 @@ K bars, S slots, C width of a slot, Z latents side by side, M cells.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import logging
 import warnings
@@ -110,12 +111,15 @@ def export_decoder(session: Session, folder: Path) -> dict[str, Path]:
     if session.model.events is not None:
         raise MorphonyError("This model continues music event by event; it has no decoder of bars to export.")
     folder.mkdir(parents=True, exist_ok=True)
-    decoder = session.model.decoder.cpu().eval()
-    paths = {name: folder / f"{name}.onnx" for name in GRAPHS}
-    for name, graph in GRAPHS.items():
-        _write(graph, decoder, paths[name])
-    paths["decoder.int8"] = folder / "decoder.int8.onnx"
-    _quantise(paths["decoder"], paths["decoder.int8"])
+    decoder = copy.deepcopy(session.model.decoder).cpu().eval()
+    paths = {name: folder / f"{name}.onnx" for name in (*GRAPHS, "decoder.int8")}
+    logging.disable(logging.WARNING)  # both tools speak of steps that do nothing here
+    try:
+        for name, graph in GRAPHS.items():
+            _write(graph, decoder, paths[name])
+        _quantise(paths["decoder"], paths["decoder.int8"])
+    finally:
+        logging.disable(logging.NOTSET)
     return paths
 
 
@@ -160,11 +164,7 @@ def _example(decoder: Decoder) -> dict[str, Tensor]:
 def _quantise(path: Path, to: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.disable(logging.WARNING)  # it recommends a step that does nothing here
-    try:
-        quantize_dynamic(path, to, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"])
-    finally:
-        logging.disable(logging.NOTSET)
+    quantize_dynamic(path, to, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"])
 
 
 class OnnxDecoder:

@@ -22,6 +22,7 @@ AMOUNTS = np.array([0.0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5.5, 7, 9, 12, 16, 24])
 ONSET_STAGE = ("density", "rhythm", "syncopation", "polyphony")
 PITCH_STAGE = ("register", "range", "leaps", "pitch_variety", "consonance")
 AMOUNT_NAMES = ("density", "rhythm", "syncopation", "polyphony", "leaps", "articulation", "dynamic_spread")
+LIKELY_SLOTS = 2.0  # a note sounds for more 16ths than this, mostly
 BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
 
 Select = Callable[[Floats], Bools]  # (L, M) logits to (L, M) chosen rows
@@ -75,7 +76,9 @@ def solve(
     tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
     tried = tried[tried * np.sign(step) >= -BACKWARD]
     width = np.ones(len(goal))
-    durations = None if lengths is None or name != "polyphony" else lengths(_in_reach(rows, logits, direction, goal))
+    durations = (
+        None if lengths is None or name != "polyphony" else _needed(rows, logits, direction, goal, anchor, lengths)
+    )
     room = np.empty((len(tried), len(logits)))  # a fresh one for every trial would take longer than the trial
     for _ in range(2):
         amounts = tried[:, None] * width + best  # (L, K)
@@ -130,6 +133,14 @@ def gauge(
         surprise = np.bincount(bar, anchor.surprise[pitch % 12], minlength=n) / count
         measured = (measured + surprise) / 2
     return measured.reshape(-1, k)
+
+
+def _needed(rows: Rows, logits: Floats, direction: Floats, goal: Floats, anchor: Anchor, lengths: Lengths) -> Floats:
+    """(M,) durations, right for the rows that decide whether a bar meets a polyphony (K,)."""
+    near = _in_reach(rows, logits, direction, goal / LIKELY_SLOTS)
+    found = gauge(rows, near[None], "polyphony", True, anchor, lengths(near))[0]
+    short = (found < goal)[rows.bar]  # notes were shorter than they mostly are
+    return lengths(near | (short & _in_reach(rows, logits, direction, goal)))
 
 
 def _in_reach(rows: Rows, logits: Floats, direction: Floats, goal: Floats) -> Bools:

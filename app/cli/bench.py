@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, files, output
+from app.cli import arguments, bench_decoder, files, output
 from app.cli.model import open_session
+from engine.attributes import NAMES
 from engine.errors import MorphonyError
 from engine.score import Score, midi
 from engine.score.timing import BarGrid
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from engine.session import Piece, Session
 
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
-DRAGGED = ("density", "rhythm", "polyphony", "register", "dynamics", "articulation")
 SIZES = (4, 16, 64)  # bars under a drag; the first is what is heard at the playhead
 EVENTS = {4: 12, 16: 6, 64: 3}  # positions of each slider, on each piece
 PIECES = 4
@@ -68,27 +68,40 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def drag(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
-    """Slider event to notes in a score: the bar at the playhead with its neighbours, 16 and 64 bars."""
+    """Slider event to notes in a score: the bar at the playhead with its neighbours, 16 and 64 bars, every slider."""
     from engine import compose
 
     session = open_session(args)
-    pieces = [(session.encode(score), first) for score, first in _windows([midi.read_notes(p) for p in paths])]
+    pieces = _dragged(session, paths)
     if not pieces:
         return {}
     out: dict[str, float] = {}
     for bars in SIZES:
-        times = []
+        times: dict[str, list[float]] = {name: [] for name in NAMES}
         for piece, first in pieces:
             scope = range(first, min(first + bars, len(piece)))
-            for name in DRAGGED:
+            for name in NAMES:
                 for value in np.linspace(0.1, 1.5, EVENTS[bars]):
                     began = time.perf_counter()
                     request = compose.Request({name: float(value)}, scope, first=first)
                     compose.apply(piece, compose.morph(session, piece, request))
-                    times.append(1000 * (time.perf_counter() - began))
-        out |= {f"{bars}.p50_ms": _percentile(times, 50), f"{bars}.p95_ms": _percentile(times, 95)}
+                    times[name].append(1000 * (time.perf_counter() - began))
+        every = [t for taken in times.values() for t in taken]
+        out |= {f"{bars}.p50_ms": _percentile(every, 50), f"{bars}.p95_ms": _percentile(every, 95)}
+        out |= {f"{bars}.{name}.p95_ms": _percentile(taken, 95) for name, taken in times.items()}
     counts = np.concatenate([_notes_per_bar(piece)[first : first + SIZES[-1]] for piece, first in pieces])
     return {**out, "median_notes_per_bar": float(np.median(counts)), "fullest_bar": int(counts.max())}
+
+
+def decoder(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """The decoder as it is, exported to ONNX in fp32, and with weights in int8: drags in turns, and the notes."""
+    session = open_session(args)
+    pieces, values = _dragged(session, paths), [0.4, 0.8, 1.2]
+    return bench_decoder.compared(session, pieces, ("density", "register"), SIZES, values) if pieces else {}
+
+
+def _dragged(session: Session, paths: Sequence[Path]) -> list[tuple[Piece, int]]:
+    return [(session.encode(score), first) for score, first in _windows([midi.read_notes(p) for p in paths])]
 
 
 def _windows(scores: Sequence[Score]) -> list[tuple[Score, int]]:
@@ -139,7 +152,7 @@ def _decoding(session: Session, piece: Piece, bars: range) -> float:
 
 
 def transformer(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
-    """A forward pass of 9,433 tokens in the specification's test configuration, with each attention in turn; and
+    """A forward pass of 9,433 tokens in the specification's test configuration, and with each other attention; and
     attention alone, on the same q, k, v of 4,096 to 32,768 positions, against full causal attention.
 
     Every figure comes from a process of its own, on one thread unless its key says two. Memory (Linux only) is the
@@ -148,11 +161,12 @@ def transformer(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, fl
     from engine.model.attention import REGISTRY
 
     out: dict[str, float] = {}
-    for key, name, threads in [("", "full", 1), (".two_threads", "full", 2), *((f".{n}", n, 1) for n in REGISTRY)]:
+    local = sorted(set(REGISTRY) - {"full"})
+    for key, name, threads in [("", "full", 1), (".two_threads", "full", 2), *((f".{n}", n, 1) for n in local)]:
         seconds, mib = _fresh(_forward, name, TOKENS, threads)
         out |= {f"{TOKENS}{key}.tokens_per_s": TOKENS / seconds} | _known(f"{TOKENS}{key}.peak_mib", mib)
     full_s, full_mib = _fresh(_attention, "full", LENGTHS[-1])
-    for name in sorted(set(REGISTRY) - {"full"}):
+    for name in local:
         times, sizes = zip(*(_fresh(_attention, name, n) for n in LENGTHS), strict=True)
         out[f"{LENGTHS[-1]}.{name}_to_full_time"] = times[-1] / full_s
         out[f"{name}.time_exponent"] = _exponent(times)
@@ -319,6 +333,7 @@ def _percentile(values: Sequence[float], percent: float) -> float:
 
 BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, float]]] = {
     "drag": drag,
+    "decoder": decoder,
     "generation": generation,
     "transformer": transformer,
     "codec": tokens,

@@ -136,6 +136,21 @@ def test_a_step_of_the_critic_leaves_the_model_and_a_step_of_the_model_leaves_th
     assert {"critic", "decoder", "encoder"} <= {n.split(".")[0] for n in changed}
 
 
+def test_each_side_has_an_optimiser_of_its_own(unbroken) -> None:
+    """Trap 5: one optimiser served both sides. What each of them keeps are its own side's parameters, and all of them."""
+    saved = Checkpoint(unbroken[0] / "step-0000012")
+    tensors, model = saved.tensors("training"), small.model(mode="vae_gan", discriminator_layers=1)
+    of_critic = [p.shape for n, p in model.named_parameters() if n.startswith("critic.")]
+    of_model = [p.shape for n, p in model.named_parameters() if not n.startswith(("critic.", "prior."))]
+    for prefix, shapes in (("critic.adam", of_critic), ("adam", of_model)):
+        moments = {n: t for n, t in tensors.items() if n.startswith(f"{prefix}.") and n.endswith(".exp_avg")}
+        assert {n: t.shape for n, t in moments.items()} == {
+            f"{prefix}.{i}.exp_avg": shape for i, shape in enumerate(shapes) if f"{prefix}.{i}.exp_avg" in moments
+        }
+        assert len(moments) > 0.9 * len(shapes)
+    assert len([n for n in tensors if n.startswith("raw.")]) == len(of_model)
+
+
 def test_what_the_decoder_hears_changes_what_it_becomes(config: Config, windows: Windows, tmp_path: Path) -> None:
     loud = LossConfig(critic_start=0.0, adversarial_start=0.0, critic_every=1, weights={"adversarial": 5.0})
     deaf = replace(loud, off=("adversarial", "latent"))
