@@ -69,8 +69,10 @@ def _slope(loss: Tensor, at: Tensor | None) -> Tensor | None:
     """Length of a loss's gradient at a tensor, if it has one there."""
     if at is None or not (at.requires_grad and loss.requires_grad):
         return None
+    slope: Tensor | None
     (slope,) = torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True)
-    return None if slope is None else slope.norm()
+    length: Tensor | None = None if slope is None else torch.linalg.vector_norm(slope)
+    return length
 
 
 class Adversary:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from engine.model.decoder import Decodes
     from numpy.typing import NDArray
 
+    from engine.model.decoder import Decodes
     from engine.session import Piece, Session
 
 Dragged = Sequence[tuple["Piece", int]]  # pieces, and the bar the playhead is at

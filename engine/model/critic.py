@@ -266,7 +266,8 @@ def _settle(part: nn.Module) -> None:
 
 def loud(x: Tensor) -> Tensor:
     """As loud (..., W) as what layer norms give: spectral norm leaves embeddings faint beside what the blocks add."""
-    return x * x.shape[-1] ** 0.5
+    out: Tensor = x * x.shape[-1] ** 0.5
+    return out
 
 
 def without(soft: SoftBars, hidden: Tensor) -> SoftBars:

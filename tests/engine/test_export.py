@@ -84,6 +84,7 @@ def test_int8_is_smaller_and_plays_nearly_the_same(session: Session, folder: Pat
     assert 2 * len(at[0] & at[1]) / (len(at[0]) + len(at[1])) > 0.9
 
 
+@pytest.mark.slow
 def test_a_style_is_exported_with_the_model(session: Session, folder: Path, tmp_path: Path) -> None:
     styled = copy.copy(session)
     styled.model = copy.deepcopy(session.model)

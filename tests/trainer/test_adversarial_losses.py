@@ -217,6 +217,22 @@ def test_to_the_encoder_one_note_missing_is_nearer_than_three_and_loudness_and_l
     assert 0 < apart(duration=96) < apart(without=3)
 
 
+def test_every_cell_hears_from_the_encoder_what_would_be_better(learnt: MusicTransformerVAEGAN) -> None:
+    """Missing notes are asked for, false ones sent away, silent ones told to stay so; the encoder itself stands still."""
+    rows = tunes()
+    wrong = real(Notes.of(rows[::2]))
+    wrong.onset[:, 5, 70] = 1
+    onset = wrong.onset.requires_grad_()
+    learnt.zero_grad(set_to_none=True)
+    REGISTRY["perceptual"].function(view(learnt, wrong)).backward()
+    meant = real().onset > 0.5
+    asked, kept = onset.grad[meant & (onset == 0)], onset.grad[~meant & (onset == 0)]
+    assert (asked < 0).float().mean() > 0.9
+    assert (kept > 0).float().mean() > 0.7
+    assert (onset.grad[:, 5, 70] > 0).all()
+    assert all(p.grad is None for p in learnt.encoder.parameters())
+
+
 def test_latents_from_the_prior_are_better_than_latents_in_a_corner(learnt: MusicTransformerVAEGAN) -> None:
     d = view(learnt)
     rng = torch.Generator().manual_seed(5)

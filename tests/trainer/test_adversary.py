@@ -137,7 +137,7 @@ def test_a_step_of_the_critic_leaves_the_model_and_a_step_of_the_model_leaves_th
 
 
 def test_each_side_has_an_optimiser_of_its_own(unbroken) -> None:
-    """Trap 5: one optimiser served both sides. What each of them keeps are its own side's parameters, and all of them."""
+    """Trap 5: one optimiser served both sides. What each keeps is of its own parameters, all of them."""
     saved = Checkpoint(unbroken[0] / "step-0000012")
     tensors, model = saved.tensors("training"), small.model(mode="vae_gan", discriminator_layers=1)
     of_critic = [p.shape for n, p in model.named_parameters() if n.startswith("critic.")]

@@ -98,7 +98,7 @@ def test_log_variances_come_to_differ_and_follow_the_terms() -> None:
 
 def test_a_term_in_hundredths_of_its_unit_ends_with_the_same_share(scaled: str) -> None:
     """With fixed weights it would count a hundred times as much."""
-    s, values = spreads(replace(BALANCED, on=("chord_size", scaled)))
+    s, values = spreads(replace(BALANCED, on=("chord_size", scaled)), 100)
     assert values[scaled] == pytest.approx(100 * values["chord_size"], rel=1e-4)
     shares = {n: math.exp(-s[n]) * values[n] for n in ("chord_size", scaled)}
     assert shares[scaled] == pytest.approx(shares["chord_size"], rel=0.15)

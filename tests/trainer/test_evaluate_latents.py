@@ -41,6 +41,7 @@ def deaf_to(session: Session, *dimensions: int) -> Session:
     out.model = copy.deepcopy(session.model)
     with torch.no_grad():
         out.model.decoder.lay_out[list(dimensions)] = 0
+    out.decoder = out.model.decoder
     return out
 
 

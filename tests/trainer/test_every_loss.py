@@ -31,6 +31,7 @@ from trainer.losses import CRITIC, MODEL, REGISTRY, Decoded, Term
 from trainer.losses.attribute import STEEPEST, calm
 from trainer.losses.registry import ADVERSARIAL, OPTIONAL, weight_of
 from trainer.objective import Objective
+from trainer.schedules import learning_rate
 
 STEPS = 50
 
@@ -85,7 +86,8 @@ def train(model: Model, name: str, steps: int = STEPS, rate: float = 5e-3) -> No
     optimiser = torch.optim.Adam(mine, lr=rate, fused=True)
     noise = torch.Generator().manual_seed(0)
     model.train()
-    for _ in range(steps):
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = learning_rate(step, steps, rate, 1)
         optimiser.zero_grad(set_to_none=True)
         value(model, name, noise).backward()
         torch.nn.utils.clip_grad_norm_(mine, 1.0)
@@ -264,6 +266,12 @@ def a_tritone_off(model: Model) -> None:
             x.copy_(x.view(f.SLOT_CLOCKS, f.N_PITCHES, -1).roll(6, 1).view_as(x))
 
 
+def staccato(model: Model) -> None:
+    """Most notes are a 16th or shorter."""
+    with torch.no_grad():
+        model.decoder.duration.bias[:6] += 6
+
+
 def clipped(model: Model) -> None:
     """Every note is a clock long."""
     with torch.no_grad():
@@ -331,6 +339,9 @@ TRIALS: dict[str, Trial] = {
     "gradient_penalty": Trial(measured.bumpiness, 0.8),
     "masked_bar": Trial(measured.unguessed, 0.8),
     **{f"attribute_{name}": Trial(measured.attribute_error(name), 0.7, **DRAWN) for name in NAMES},
+    "attribute_articulation": Trial(
+        measured.attribute_error("articulation"), 0.5, start=staccato, model="learnt", **DRAWN
+    ),
     "latent_order": Trial(measured.ordered_dimensions, gain=0.3),
     "rhythm_regularity": Trial(measured.pulse_error, 0.7, **DRAWN),
     "metre_profile": Trial(measured.metre_error, 0.7, **DRAWN),
@@ -338,7 +349,7 @@ TRIALS: dict[str, Trial] = {
     "tonality": Trial(measured.foreign_notes, 0.7, **DRAWN),
     "interval_profile": Trial(measured.interval_error, 0.7, **DRAWN),
     "chord_size": Trial(measured.chord_error, 0.7, start=crowded, **DRAWN),
-    "voice_leading": Trial(measured.movement_error, 0.85, **DRAWN),
+    "voice_leading": Trial(measured.movement_error, 0.8, **DRAWN),
     "contour": Trial(measured.contour_error, 0.7, **DRAWN),
     "rests": Trial(measured.silence_error, 0.7, start=clipped, **DRAWN),
     "onset_count": Trial(measured.count_error, 0.5, **DRAWN),

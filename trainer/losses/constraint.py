@@ -110,12 +110,17 @@ def chord_size(d: Decoded) -> Tensor:
     "voice_leading",
     "constraint",
     0.1,
-    "Moves voices from beat to beat by as much as they were written to move: smooth where the target is smooth.",
+    "Moves voices from beat to beat as they were written to move: by step where they step, and the same way.",
     styled=True,
 )
 def voice_leading(d: Decoded) -> Tensor:
-    """Difference in semitones of how far the notes of one beat lie from those of the next (earth mover's distance)."""
-    return d.over_bars("voice_leading", (_movement(d.fake) - _movement(d.real)).abs())
+    """Semitones by which notes move otherwise from a beat to the next than the target's (earth mover's distance).
+
+    Of two beats the difference of the cumulative shares by pitch says what moves where; mean where all have notes.
+    """
+    said, heard = _moves(d.fake)
+    meant, played = _moves(d.real)
+    return d.over_bars("voice_leading", _mean((said - meant).abs().sum(2), heard & played))
 
 
 @register(
@@ -181,12 +186,11 @@ def _intervals(bars: SoftBars) -> Tensor:
     return torch.stack([(rings * rings.roll(n, -1)).sum((1, 2)) for n in range(1, 12)], -1)
 
 
-def _movement(bars: SoftBars) -> Tensor:
-    """(K,) mean earth mover's distance in semitones from the notes of a beat to the next's, where both have some."""
+def _moves(bars: SoftBars) -> tuple[Tensor, Tensor]:
+    """(K, B - 1, 88) change of the cumulative shares of pitches from a beat to the next, and where both have notes."""
     notes = by_steps(bars.onset, BEAT)  # (K, B, 88)
-    share = _shares(notes).cumsum(2)
-    both = (notes.sum(2) > 0.5)[:, 1:] & (notes.sum(2) > 0.5)[:, :-1]
-    return _mean((share[:, 1:] - share[:, :-1]).abs().sum(2), both)
+    share, any_notes = _shares(notes).cumsum(2), notes.sum(2) > 0.5
+    return share[:, 1:] - share[:, :-1], any_notes[:, 1:] & any_notes[:, :-1]
 
 
 def _line(bars: SoftBars) -> tuple[Tensor, Tensor]:

@@ -270,7 +270,7 @@ def test_a_critic_that_heard_nothing_cannot_tell() -> None:
 
 def test_phrases_and_pieces_learn_the_order_of_bars() -> None:
     """The wrong music is made of real bars, by which the scale of a bar can tell little."""
-    critic = taught(in_another_order, 100)
+    critic = taught(in_another_order, 200)
     assert told_apart(critic, in_another_order, "piece") > 0.8
     assert told_apart(critic, in_another_order, "phrase") > 0.7
 
