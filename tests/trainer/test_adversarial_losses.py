@@ -218,18 +218,22 @@ def test_to_the_encoder_one_note_missing_is_nearer_than_three_and_loudness_and_l
 
 
 def test_every_cell_hears_from_the_encoder_what_would_be_better(learnt: MusicTransformerVAEGAN) -> None:
-    """Missing notes are asked for, false ones sent away, silent ones told to stay so; the encoder itself stands still."""
-    rows = tunes()
-    wrong = real(Notes.of(rows[::2]))
-    wrong.onset[:, 5, 70] = 1
-    onset = wrong.onset.requires_grad_()
+    """Missing notes are asked for, false ones sent away, silent ones told to stay; the encoder itself stands still."""
+
+    def slope(rows: np.ndarray, false: bool) -> tuple[Tensor, Tensor]:
+        bars = real(Notes.of(rows))
+        bars.onset[:, 5, 70] = float(false)
+        onset = bars.onset.requires_grad_()
+        REGISTRY["perceptual"].function(view(learnt, bars)).backward()
+        return onset.detach(), onset.grad
+
     learnt.zero_grad(set_to_none=True)
-    REGISTRY["perceptual"].function(view(learnt, wrong)).backward()
-    meant = real().onset > 0.5
-    asked, kept = onset.grad[meant & (onset == 0)], onset.grad[~meant & (onset == 0)]
+    onset, wanted = slope(tunes()[::2], False)
+    asked = wanted[(real().onset > 0.5) & (onset == 0)]
     assert (asked < 0).float().mean() > 0.9
-    assert (kept > 0).float().mean() > 0.7
-    assert (onset.grad[:, 5, 70] > 0).all()
+    _, wanted = slope(tunes(), True)
+    assert (wanted[:, 5, 70] > 0).all()
+    assert (wanted[:, 4:8, 60:80] > 0).float().mean() > 0.7
     assert all(p.grad is None for p in learnt.encoder.parameters())
 
 
