@@ -61,7 +61,6 @@ class ModelConfig:
     decoder_layers: int = 3
     encoder_layers: int = 1  # attention layers over the bars of a phrase
     discriminator_layers: int = 3  # of each scale of the critic, in vae_gan mode
-    refiner_layers: int = 0  # of the autoregressive refiner of drafted notes; 0 is none
     slot_dim: int = 96  # width of an encoder slot
     bar_dim: int = 256  # width of a bar vector
     note_dim: int = 128  # width of the heads that give a note its duration, velocity, micro-shift and part
@@ -85,7 +84,6 @@ class ModelConfig:
         _limit(
             self, 1, 64, "heads", "decoder_layers", "encoder_layers", "prior_layers", "layers", "discriminator_layers"
         )
-        _limit(self, 0, 64, "refiner_layers")
         _limit(self, 1, 1024, "prior_components", "prior_flows", "landmarks")
         _limit(self, 1, 1 << 20, "window")
         _limit(self, 0.01, 0.99, "threshold")

@@ -247,7 +247,7 @@ def train(
 
     Writes `steps.jsonl`, checkpoints `step-N`, and `best` (averaged weights of the best held-out loss) below `out`.
     `trained` limits what moves and `weights` what is kept (an adapter); the default is everything but the prior, which
-    has its own run. `start` is a model folder whose weights the run begins with; a critic or refiner may be missing on
+    has its own run. `start` is a model folder whose weights the run begins with; a critic may be missing on
     either side. With `measure_first` step 0 holds the held-out losses before training, which `best` must beat.
     """
     torch.set_num_threads(config.train.threads)

@@ -24,9 +24,8 @@ from engine.model.events import EventTransformer
 from engine.model.latents import Posterior
 from engine.model.level_priors import LevelPriors
 from engine.model.priors import BarPrior
-from engine.model.refiner import Refiner
 
-EXTRA = ("critic.", "refiner.")  # parts that a checkpoint may lack, and that a mode may not want
+CRITIC = "critic."  # what a checkpoint may lack, and a mode may not want
 
 
 class MusicTransformerVAEGAN(nn.Module):
@@ -38,7 +37,6 @@ class MusicTransformerVAEGAN(nn.Module):
         self.config = config
         self.events: EventTransformer | None = None
         self.critic: Critic | None = None
-        self.refiner: Refiner | None = None
         if config.mode == "transformer":
             self.events = EventTransformer(config)
             return
@@ -48,8 +46,6 @@ class MusicTransformerVAEGAN(nn.Module):
         self.prior = BarPrior(config)  # of bars in their order, for new music
         if config.mode == "vae_gan":
             self.critic = Critic(config)
-        if config.refiner_layers:
-            self.refiner = Refiner(config)
 
     def encode(
         self, notes: Notes, bars: Bars, generator: torch.Generator | None = None, mean: bool = False
@@ -63,9 +59,9 @@ class MusicTransformerVAEGAN(nn.Module):
         return self.decoder.slots(beside(z_global, z_local, z_fine, bars), bars, offsets)
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether saved weights belong here. A critic or refiner may be missing on either side."""
-        mine = {n: t.shape for n, t in self.state_dict().items() if not n.startswith(EXTRA)}
-        return mine == {n: t.shape for n, t in tensors.items() if not n.startswith(EXTRA)}
+        """Whether saved weights belong here. A critic may be missing on either side."""
+        mine = {n: t.shape for n, t in self.state_dict().items() if not n.startswith(CRITIC)}
+        return mine == {n: t.shape for n, t in tensors.items() if not n.startswith(CRITIC)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take saved weights; `vae` and `vae_gan` open each other. Raises MorphonyError when they do not fit."""

@@ -18,7 +18,7 @@ IMPORTED_AS = {
     "python-rtmidi": "rtmidi",
 }
 BROUGHT_BY_OTHERS = {"shiboken6"}  # with PySide6
-WHEN_THERE = {"miditok"}  # of the test extra: `bench` measures against it where it is installed
+WHEN_THERE = {"miditok", "onnxruntime"}  # of extras: used where they are installed
 
 
 def test_every_module_opens_with_what_it_is() -> None:

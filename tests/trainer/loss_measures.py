@@ -44,7 +44,7 @@ BATCH = Batch(TARGET, TARGET, BARS, Offsets.none(K), ("one", "two"), SIGMA)
 
 @dataclass(frozen=True)
 class View:
-    """What a model makes of MUSIC, from the posterior means."""
+    """What a model makes of MUSIC."""
 
     model: Model
     heard: np.ndarray  # BAR_NOTE of the cells it plays
@@ -53,9 +53,9 @@ class View:
 
 
 def look(model: Model, rng: torch.Generator | None = None) -> View:
-    """Greedily, or with every cell and field drawn from what the decoder thinks likely."""
+    """Greedily from the posterior means, or with latents, cells and fields drawn as in training."""
     with torch.no_grad():
-        q = model.eval().encode(TARGET, BARS, None, True)
+        q = model.eval().encode(TARGET, BARS, rng, rng is None)
         slots = model.slots(q.z_global, q.z_local, q.z_fine, BARS, BATCH.offsets)
         logits = model.decoder.onsets(slots)
         p = model.config.threshold if rng is None else torch.rand(logits.shape, generator=rng)

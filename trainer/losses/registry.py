@@ -121,7 +121,7 @@ class Term:
     reason: str
     tokens: tuple[str, ...]  # families of the vocabulary it weighs; empty for terms about no token
     function: Callable[[Decoded], Tensor]
-    needs: str = ""  # a part of the model without which it is left out: "critic", "refiner"
+    needs: str = ""  # a part of the model without which it is left out: such as "critic"
     side: str = MODEL
     balanced: bool = True  # whether uncertainty weighting may weigh it; its value must not fall below 0
     styled: bool = False  # whether it heeds `Decoded.style_factor`
