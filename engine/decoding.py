@@ -126,12 +126,12 @@ class _Chunk:
     def choose(self) -> Rows:
         """The cells that sound: onset sliders choose freely, pitch sliders keep the number of notes of each onset."""
         rows = self._noisy(self._blended(self.rest.candidates))
-        rest = self._allowed(_only(rows, self._free(rows)(rows.logit[None])[0]), self.rest.logits)
+        rest = self._allowed(_only(rows, self._free(rows)(rows.logit[None])[0]), self.rest)
         chosen = rest
         if self.knobs.moved(tilt.ONSET_STAGE):
-            chosen = self._allowed(self._tilt_onsets(rest), self.told.logits)
+            chosen = self._allowed(self._tilt_onsets(rest), self.told)
         elif self.knobs.goal and self.knobs.beam > 1:
-            chosen = self._allowed(self._beam(rows, rows.logit, rest), self.told.logits)
+            chosen = self._allowed(self._beam(rows, rows.logit, rest), self.told)
         if self.knobs.moved(tilt.PITCH_STAGE):
             chosen = self._tilt_pitches(chosen, rest)
         return chosen
@@ -153,19 +153,19 @@ class _Chunk:
             return cells
         told = self.rest.logits[cells.bar, cells.onset, cells.pitch - PITCHES.start].astype(np.float64)
         every = np.ones((1, len(told)), bool)
-        return self._allowed(_only(cells, at_most(cells, told[None], every, masks.max_notes)[0]), self.rest.logits)
+        return self._allowed(_only(cells, at_most(cells, told[None], every, masks.max_notes)[0]), self.rest)
 
     def _free(self, rows: Rows) -> tilt.Select:
         """What sounds where cells choose for themselves: all above the threshold, or as many as the masks let in."""
         return lambda x: at_most(rows, x, x > 0, self.knobs.masks.max_notes)
 
-    def _allowed(self, chosen: Rows, grid: NDArray[np.float32]) -> Rows:
+    def _allowed(self, chosen: Rows, grid: grids.Decoded | grids.Rest) -> Rows:
         """Chosen cells with each one the masks refuse replaced by the likeliest pitch of its onset they let in."""
         masks = self.knobs.masks
         if not masks.of_pitch or not len(chosen.bar):
             return chosen
         places, counts = _places(chosen)
-        rows = self._noisy(self._blended(rows_at(grid, self.clocks, places)))
+        rows = self._noisy(self._blended(rows_at(grid.logits, self.clocks, places)))
         welcome = _is_in(rows, chosen) & (masks.penalty(rows, self.bar_numbers) == 0)
         refused = _only(chosen, masks.penalty(chosen, self.bar_numbers) <= FORBIDDEN)
         logits = np.where(welcome, CERTAIN, rows.logit + nearness(rows, refused))

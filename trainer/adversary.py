@@ -20,11 +20,11 @@ from trainer.schedules import learning_rate
 HEARING = ("adversarial", "latent")  # groups in which the model listens to the critic
 PENALTIES = ("penalty", "lipschitz")  # groups with second derivatives: every PENALTY_EVERY-th of the critic's steps
 WARM_START = ("pretraining",)
-JUDGING = ("critic", *PENALTIES)
+JUDGING = ("critic", *PENALTIES)  # of bars; latents have a critic of their own, which never waits
 WARM_SHARE = 1 / 3  # of stage 2
 PENALTY_EVERY = 8  # (lazy regularisation, Karras et al. 2020)
 RATE = 0.5  # the critic's learning rate, as a share of the model's
-SURE = 0.85  # accuracy above which the critic waits for the decoder
+SURE = 0.9  # accuracy above which the critic waits for the decoder
 MEMORY = 0.9  # of the running accuracy, per step of the critic
 LOUDEST = 1e4  # bound of the balance
 
@@ -100,7 +100,7 @@ class Adversary:
     ) -> dict[str, float]:
         """One step of the critic if it is its turn. `loss` is given noise and the groups to leave out.
 
-        The critic does not learn while it is too sure of itself in stage 3, nor from a gradient that is no number.
+        While it is too sure of itself in stage 3 it learns of latents alone. A gradient that is no number is skipped.
         """
         t, config = self.config.train, self.config.loss
         if not learns(step, t.steps, config):
@@ -112,20 +112,24 @@ class Adversary:
         losses = {name: float(value) for name, value in values.items()}
         self._saw(losses)
         waits = stage(step, t.steps, config) == 3 and (self.accuracy or 0.0) > SURE
-        norm = torch.zeros(())
-        if not waits:
-            backward(objective)
-            norm = torch.nn.utils.clip_grad_norm_(self.trained, t.clip)
-            if torch.isfinite(norm):
-                self.optimiser.step()
-                self.critic.settle()
-            self.optimiser.zero_grad(set_to_none=True)
+        if waits:
+            objective, _ = loss(self.noise, JUDGING + WARM_START)
+        norm = self._learn(objective, backward) if objective.requires_grad else 0.0
         self.taken += 1
         return losses | {
             "critic": float(objective.detach()),
-            "critic_gradient": float(norm),
+            "critic_gradient": norm,
             "critic_waits": float(waits),
         }
+
+    def _learn(self, objective: Tensor, backward: Callable[[Tensor], object]) -> float:
+        backward(objective)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.train.clip)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+            self.critic.settle()
+        self.optimiser.zero_grad(set_to_none=True)
+        return float(norm)
 
     def _left_out(self, step: int) -> tuple[str, ...]:
         if warming(step, self.config.train.steps, self.config.loss):

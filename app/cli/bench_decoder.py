@@ -84,10 +84,13 @@ def _drags(
 
 def _agreement(ours: Sequence[NDArray[np.void]], theirs: Sequence[NDArray[np.void]]) -> dict[str, float]:
     """Share of all notes that are the same in every field, and F1 of (bar, onset, pitch)."""
-    whole, place, total = 0, 0, 0
-    for a, b in zip(ours, theirs, strict=True):
-        whole += len(set(a.tolist()) & set(b.tolist()))
-        at = ["bar", "onset", "pitch"]
-        place += len(set(a[at].tolist()) & set(b[at].tolist()))
-        total += len(a) + len(b)
-    return {"identical_share": 2 * whole / max(total, 1), "note_f1": 2 * place / max(total, 1)}
+    place = ["bar", "onset", "pitch"]
+    whole = [(a.tolist(), b.tolist()) for a, b in zip(ours, theirs, strict=True)]
+    places = [(a[place].tolist(), b[place].tolist()) for a, b in zip(ours, theirs, strict=True)]
+    return {"identical_share": _shared(whole), "note_f1": _shared(places)}
+
+
+def _shared(pairs: Sequence[tuple[list[tuple[float, ...]], list[tuple[float, ...]]]]) -> float:
+    """F1 of what the two sides of all pairs have in common, a doubling counted once."""
+    sets = [(set(a), set(b)) for a, b in pairs]
+    return 2 * sum(len(a & b) for a, b in sets) / max(sum(len(a) + len(b) for a, b in sets), 1)

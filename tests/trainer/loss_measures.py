@@ -52,16 +52,23 @@ class View:
     q: dict[str, tuple[np.ndarray, np.ndarray]]  # level -> posterior means and deviations
 
 
-def look(model: Model, rng: torch.Generator | None = None) -> View:
-    """Greedily from the posterior means, or with latents, cells and fields drawn as in training."""
+def look(model: Model, rng: torch.Generator | None = None, temperature: float = 0.0) -> View:
+    """Greedily from the posterior means; or from samples, with logistic noise on cells and Gumbel noise on fields.
+
+    At a temperature of 1 every cell and field is as likely as the decoder says; below it cells come with the decoder's
+    threshold and fields are the likeliest ones, as a take has them.
+    """
     with torch.no_grad():
         q = model.eval().encode(TARGET, BARS, rng, rng is None)
         slots = model.slots(q.z_global, q.z_local, q.z_fine, BARS, BATCH.offsets)
         logits = model.decoder.onsets(slots)
-        p = model.config.threshold if rng is None else torch.rand(logits.shape, generator=rng)
-        bar, cell = (torch.sigmoid(logits) > p).nonzero(as_tuple=True)
-        heard = _note_array(model, slots, bar, cell, rng)
-        described = _note_array(model, slots, TARGET.bar, TARGET.cell, rng)
+        if rng is not None:
+            logits = logits + temperature * torch.logit(torch.rand(logits.shape, generator=rng), 1e-6)
+        bias = 0.5 if temperature == 1 else model.config.threshold
+        bar, cell = (torch.sigmoid(logits) > bias).nonzero(as_tuple=True)
+        drawn = rng if temperature == 1 else None
+        heard = _note_array(model, slots, bar, cell, drawn)
+        described = _note_array(model, slots, TARGET.bar, TARGET.cell, drawn)
     levels = {n: getattr(q, f"q_{n}") for n in ("global", "local", "fine")}
     return View(model, heard, described, {n: (v.mean.numpy(), (v.logvar / 2).exp().numpy()) for n, v in levels.items()})
 
@@ -116,7 +123,7 @@ def attribute_error(name: str) -> Measure:
 
 def field_error(name: str, scale: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Measure:
     """Mean distance of a field from MUSIC's, over MUSIC's notes."""
-    return lambda v: float(np.abs(scale(v.described[name]) - scale(MUSIC[name])).mean())
+    return lambda v: float(np.abs(scale(v.described[name].astype(float)) - scale(MUSIC[name].astype(float))).mean())
 
 
 def part_error(v: View) -> float:

@@ -111,7 +111,7 @@ def critic_hinge(d: Decoded) -> Tensor:
 
 @register(
     "latent_critic",
-    "critic",
+    "latent_critic",
     1.0,
     "Teaches the latent critic where the encoder's latents are and the prior's are not.",
     needs="critic",

@@ -268,6 +268,7 @@ def test_a_critic_that_heard_nothing_cannot_tell() -> None:
     assert min(told_apart(fresh().eval(), shuffled, scale) for scale in SCALES) < 0.8
 
 
+@pytest.mark.slow
 def test_phrases_and_pieces_learn_the_order_of_bars() -> None:
     """The wrong music is made of real bars, by which the scale of a bar can tell little."""
     critic = taught(in_another_order, 200)
