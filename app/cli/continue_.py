@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli import arguments, files, making
-from app.cli.model import open_session
+from app.cli import arguments, making
 from engine.score import midi
 from engine.score.timing import BarGrid
 
@@ -27,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    files.is_many(args.input)
-    session = open_session(args)
-    arguments.check_sliders(args.set, [s.name for s in session.sliders])
-    return files.each_file(args.input, args.output, args.where, None, lambda a, b: go_on(session, args, a, b))
+    return making.each(args, go_on)
 
 
 def go_on(session: Session, args: argparse.Namespace, path: Path, out: Path | None) -> Mapping[str, Any]:

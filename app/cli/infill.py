@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, files, making
-from app.cli.model import open_session
+from app.cli import arguments, making
 from engine.score import midi
 from engine.tokens.bars import to_bars
 
@@ -33,10 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    files.is_many(args.input)
-    session = open_session(args)
-    arguments.check_sliders(args.set, [s.name for s in session.sliders])
-    return files.each_file(args.input, args.output, args.where, None, lambda a, b: infill(session, args, a, b))
+    return making.each(args, infill)
 
 
 def infill(session: Session, args: argparse.Namespace, path: Path, out: Path | None) -> Mapping[str, Any]:

@@ -6,13 +6,14 @@ Arguments come in as a musician writes them; `request` hands them to the engine.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from app.cli import arguments
+from app.cli import arguments, files
+from app.cli.model import open_session
 from engine.errors import MorphonyError
 from engine.score import harmony
 from engine.tokens.bars import is_modelled
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from engine.compose import Locks, Request
     from engine.masks import Masks
     from engine.score import Score
+    from engine.session import Session
 
 T = TypeVar("T")
 LOCKABLE = ("bars", "tracks", "pitches", "notes")
+Made = Mapping[str, Any]  # what is said of a finished file
 Lock = tuple[str, range | frozenset[int]]
 
 
@@ -31,6 +34,16 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     """IN and OUT: a file each, or a folder each."""
     parser.add_argument("input", type=Path, metavar="IN", help="a .mid file, a folder, or a .tsv with a path column")
     parser.add_argument("output", type=Path, metavar="OUT", help="a .mid file, or a folder where IN is many files")
+
+
+def each(
+    args: argparse.Namespace, one: Callable[[Session, argparse.Namespace, Path, Path | None], Made]
+) -> dict[str, Any]:
+    """Do one thing to every file of IN, with one session; sliders the model does not have are refused first."""
+    files.is_many(args.input)
+    session = open_session(args)
+    arguments.check_sliders(args.set, [s.name for s in session.sliders])
+    return files.each_file(args.input, args.output, args.where, None, lambda a, b: one(session, args, a, b))
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

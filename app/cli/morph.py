@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli import arguments, files, making
-from app.cli.model import add_scope, open_session, reach
+from app.cli import arguments, making
+from app.cli.model import add_scope, reach
 from engine.attributes import NAMES, measure
 from engine.score import midi
 from engine.tokens.bars import to_bars
@@ -31,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    files.is_many(args.input)
-    session = open_session(args)
-    arguments.check_sliders(args.set, [s.name for s in session.sliders])
-    return files.each_file(args.input, args.output, args.where, None, lambda a, b: morph(session, args, a, b))
+    return making.each(args, morph)
 
 
 def morph(session: Session, args: argparse.Namespace, path: Path, out: Path | None) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ A figure group measures a piece and sums up many pieces; the sums are taken for 
 
 from __future__ import annotations
 
-import csv
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from engine.errors import MorphonyError
-from engine.score import midi
+from engine.score import listing, midi
 from engine.session import Piece, Session
-from trainer.corpus import list_files
 from trainer.evaluate import generated, latents, reconstruction, sliders
 
 BARS = range(8)  # of every piece, for what sliders do
@@ -144,12 +142,8 @@ def _most(limit: int | None) -> float:
 
 
 def _items(folder: Path, where: str) -> Iterator[Item]:
-    tiers: dict[Path, str] = {}
-    if folder.suffix == ".tsv":
-        with folder.open(encoding="utf-8", newline="") as lines:
-            tiers = {folder.parent / r["path"]: r.get("tier") or "" for r in csv.DictReader(lines, delimiter="\t")}
-    for path, corpus in list_files(folder, where):
-        yield Item(path, corpus, tiers.get(path, ""))
+    for file in listing.list_files(folder, where):
+        yield Item(file.path, file.corpus, file.row.get("tier") or "")
 
 
 def _result(
