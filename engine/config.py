@@ -74,7 +74,8 @@ class ModelConfig:
     prior_components: int = 16  # of the mixture
     prior_flows: int = 4  # coupling layers of the flow
     prior_dim: int = 256  # width of the conditional prior over bars
-    prior_layers: int = 3
+    prior_layers: int = 6
+    prior_steps: int = 12  # of its solver, two passes each, for a window of sixteen bars
     upper_prior: str = "level"  # of new phrase and piece latents: the level's own, or "fitted" to those music has
     threshold: float = 0.4  # a cell becomes a note above this probability
 
@@ -84,7 +85,7 @@ class ModelConfig:
         _limit(
             self, 1, 64, "heads", "decoder_layers", "encoder_layers", "prior_layers", "layers", "discriminator_layers"
         )
-        _limit(self, 1, 1024, "prior_components", "prior_flows", "landmarks")
+        _limit(self, 1, 1024, "prior_components", "prior_flows", "prior_steps", "landmarks")
         _limit(self, 1, 1 << 20, "window")
         _limit(self, 0.01, 0.99, "threshold")
         _one_of(self, "mode", MODES)

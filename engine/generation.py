@@ -1,6 +1,6 @@
 """What new music starts from: parts and an empty score, and latents drawn from the prior. Knows nothing of notes.
 
-B pieces, K bars in all, N bars of the longest piece, P phrases; F, L, G widths of the fine, local and global level.
+B pieces, K bars in all, N bars of a window, P phrases; F, L, G widths of the fine, local and global level.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from engine.errors import MorphonyError
 from engine.model.batch import PHRASE_BARS, Bars
+from engine.model.priors import WINDOW, told_of
 from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.score import Score
 from engine.score.score import Meter, Track, make_notes, pitched_channel
-from engine.session import Session
+from engine.session import Piece, Session
 
 TICKS_PER_QUARTER = 480
 MAX_BARS = 1024
@@ -61,6 +62,7 @@ class Given:
     z_local: Tensor  # (P, L)
     z_fine: Tensor  # (K, F)
     known: Tensor  # (K,) bool
+    start: float = 0.0  # above 0 the others are varied: see `BarPrior.draw`
 
 
 @torch.no_grad()
@@ -70,44 +72,59 @@ def draw_latents(
     seed: int | Sequence[int],
     temperature: float,
     given: Given | None = None,
+    begins: bool = True,
+    ends: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """z_global (B, G) and z_local (P, L) from their priors, then z_fine (K, F) bar by bar given the bars before.
+    """z_global (B, G) and z_local (P, L) from their priors, then z_fine (K, F), WINDOW bars at a time.
 
     Any number of pieces at once, each from a seed of its own (`seed` counts up from the first where one is given) and
-    just what it would be alone. `temperature` scales every deviation: 0 is the middle of each prior. A bar sees as many
-    bars before it as a training window holds, counted from the beginning of a phrase. With `given` only the bars it
-    does not know are drawn, each given the bars before it; both upper levels are the given ones.
+    just what it would be alone. `temperature` scales the noise: 0 is the middle of each prior. Bars past the first
+    window are drawn given those before. With `given` only the bars it does not know are drawn, each window in view of
+    known bars on both sides; both upper levels are the given ones. `begins` and `ends` say whether the first bars are
+    a piece's beginning, the last ones its end.
     """
-    model, config = session.model, session.config
+    model, latent_dim = session.model, session.config.model.latent_dim
     seeds = range(seed, seed + conditions.n_pieces) if isinstance(seed, int) else seed
     if len(seeds) != conditions.n_pieces:
         raise MorphonyError(f"There are {conditions.n_pieces} pieces to draw but {len(seeds)} seeds.")
     noise = [torch.Generator().manual_seed(s) for s in seeds]
-    phrases, owner = torch.bincount(conditions.piece).tolist(), conditions.piece[conditions.phrase]
-    upper = [_upper(model, n, g, temperature) for n, g in zip(phrases, noise, strict=True)]
-    z_global, z_local = torch.cat([z for z, _ in upper]), torch.cat([z for _, z in upper])
-    known = torch.zeros(len(owner), dtype=torch.bool) if given is None else given.known
-    if given is not None:
-        z_global, z_local = given.z_global, given.z_local
-    rows, inside = _side_by_side(owner, len(noise))
-    z = torch.zeros(*rows.shape, config.model.latent_dim) if given is None else given.z_fine[rows]
-    told = z_local[conditions.phrase[rows]].to(session.device), z_global.to(session.device)
-    quarters = (conditions.clocks[rows] / 24).to(session.device)
-    window, first, cache = max(config.train.window_bars, PHRASE_BARS), 0, None
-    for k in range(rows.shape[1]):
-        if known[rows[:, k]].all():
-            cache = None
-            continue
-        start = max((k // PHRASE_BARS + 1) * PHRASE_BARS - window, 0)
-        if start > first:  # the window has moved on by a phrase
-            first, cache = start, None
-        last, new = (slice(first, k), slice(first, k + 1)) if cache is None else (slice(k - 1, k), slice(k, k + 1))
-        seen = z[:, last].to(session.device), told[0][:, new], told[1], quarters[:, new]
-        state, cache = model.prior.step(*seen, cache)
-        z[:, k] = torch.where(known[rows[:, k], None], z[:, k], model.prior.sample(state, noise, temperature))
-    z_fine = torch.zeros(len(owner), z.shape[-1])
-    z_fine[rows[inside]] = z[inside]
-    return z_global, z_local, z_fine
+    owner = conditions.piece[conditions.phrase]
+    if given is None:
+        phrases = torch.bincount(conditions.piece).tolist()
+        upper = [_upper(model, n, g, temperature) for n, g in zip(phrases, noise, strict=True)]
+        z_global, z_local = torch.cat([z for z, _ in upper]), torch.cat([z for _, z in upper])
+        given = Given(z_global, z_local, torch.zeros(len(owner), latent_dim), torch.zeros(len(owner), dtype=torch.bool))
+    z, known = given.z_fine.clone(), given.known.clone()
+    first_of = torch.searchsorted(owner, torch.arange(len(noise) + 1))  # a piece's bars are in a row
+    while not known.all():
+        rows, whose = [], []
+        for piece in owner[~known].unique().tolist():
+            first, end = int(first_of[piece]), int(first_of[piece + 1])
+            start = first + _window(known[first:end])
+            rows.append(torch.arange(start, min(start + WINDOW, end)))
+            whose.append(piece)
+        at, there = _side_by_side(rows)
+        told = told_of(
+            conditions, at, given.z_local, given.z_global,
+            torch.tensor([begins and int(r[0]) == first_of[p] for r, p in zip(rows, whose, strict=True)]),
+            torch.tensor([ends and int(r[-1]) + 1 == first_of[p + 1] for r, p in zip(rows, whose, strict=True)]),
+        )  # fmt: skip
+        fresh = torch.stack([temperature * torch.randn(WINDOW, latent_dim, generator=noise[p]) for p in whose])
+        still = known[at] | ~there
+        drawn = model.prior.draw(
+            *(x.to(session.device) for x in (z[at], told, still, there, fresh[:, : at.shape[1]])),
+            session.config.model.prior_steps, given.start,
+        ).cpu()  # fmt: skip
+        new = there & ~still
+        z[at[new]], known[at[new]] = drawn[new], True
+    return given.z_global, given.z_local, z
+
+
+def _window(known: Tensor) -> int:
+    """The bar, a phrase's first, at which the window begins that draws the first unknown bar of a piece (N,)."""
+    unknown = int(torch.nonzero(~known)[0])
+    last = -(-max(len(known) - WINDOW, 0) // PHRASE_BARS) * PHRASE_BARS
+    return min(max(unknown - WINDOW // 2, 0) // PHRASE_BARS * PHRASE_BARS, last)
 
 
 def _upper(
@@ -120,9 +137,17 @@ def _upper(
     return z_global, model.priors.sample("local", phrases, noise, temperature).cpu()
 
 
-def _side_by_side(owner: Tensor, pieces: int) -> tuple[Tensor, Tensor]:
-    """(B, N) the bars (K,) of each piece, its last one repeated up to the longest piece; and True where it is not."""
-    count = torch.bincount(owner, minlength=pieces)
+@torch.no_grad()
+def next_phrases(session: Session, piece: Piece, phrases: int, seed: int, temperature: float) -> Tensor:
+    """(P, L) latents of phrases that come after the last one of a piece."""
+    noise, upper = torch.Generator().manual_seed(seed), session.model.prior.upper
+    if upper is not None:
+        return upper.follow(piece.z_global, piece.z_local[-1:], phrases, noise, temperature)
+    return session.model.priors.sample("local", phrases, noise, temperature).cpu()
+
+
+def _side_by_side(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, N) the bars of each window, its last one repeated up to the longest; and True where it is not."""
+    count = torch.tensor([len(r) for r in rows])
     at = torch.arange(int(count.max()))
-    rows = [torch.nonzero(owner == i)[:, 0][at.clamp(max=int(count[i]) - 1)] for i in range(pieces)]
-    return torch.stack(rows), at < count[:, None]
+    return torch.stack([r[at.clamp(max=len(r) - 1)] for r in rows]), at < count[:, None]

@@ -34,6 +34,7 @@ class Batch:
     offsets: Offsets
     styles: tuple[str, ...] = ()  # of each piece: the corpus it came from
     deviations: Tensor | None = None  # (12,) one sigma of every attribute
+    edges: Tensor | None = None  # (B, 2) bool: whether a window has its piece's first bar, its last
 
     @property
     def size(self) -> float:
@@ -47,7 +48,7 @@ class Batch:
         source, target = self.source.to(device), self.target.to(device)
         bars, offsets = self.bars.to(device), self.offsets.to(device)
         sigma = None if self.deviations is None else self.deviations.to(device)
-        return Batch(source, target, bars, offsets, self.styles, sigma)
+        return Batch(source, target, bars, offsets, self.styles, sigma, self.edges)
 
 
 class Windows:
@@ -73,8 +74,10 @@ class Windows:
             odds.append(np.full(len(starts), share[i] / len(starts)))
         self.first, self.piece = np.concatenate(first), np.concatenate(piece)
         odds_each = np.concatenate(odds)
-        ends = np.array([p.first_bar + p.bars for p in corpus.pieces])
-        self.last = np.minimum(self.first + config.window_bars, ends[self.piece])
+        begins = np.array([p.first_bar for p in corpus.pieces])[self.piece]
+        ends = np.array([p.first_bar + p.bars for p in corpus.pieces])[self.piece]
+        self.last = np.minimum(self.first + config.window_bars, ends)
+        self.edges = np.stack([self.first == begins, self.last == ends], -1)
         slots = -(-corpus.bars["clocks"].astype(np.int64) // SLOT_CLOCKS)
         longest = np.array([slots[a:b].max() for a, b in zip(self.first, self.last, strict=True)])
         which = np.searchsorted(BUCKETS, longest)
@@ -116,6 +119,7 @@ class Windows:
         more = (
             tuple(self.corpus.pieces[self.piece[w]].corpus for w in chosen),
             torch.from_numpy(self.deviations).float(),
+            torch.from_numpy(self.edges[chosen]),
         )
         if rng is None or edited == 0:
             plain = Notes.of(notes)

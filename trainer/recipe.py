@@ -17,6 +17,7 @@ from engine.attributes import NAMES
 from engine.checkpoint import Checkpoint
 from engine.config import Config
 from engine.errors import MorphonyError
+from engine.model.priors import WINDOW
 from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.session import Session
 from trainer import finish
@@ -25,6 +26,7 @@ from trainer.corpus import Corpus
 from trainer.evaluate import evaluate
 from trainer.events import EventCorpus, EventWindows
 from trainer.loop import Step, train
+from trainer.prior import train_prior
 
 HELD_OUT = 0.05  # share of the pieces the losses are measured on where no held-out music is named
 PRIOR_STEPS = 3000
@@ -129,8 +131,8 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
     model.load(best.tensors())
     model.eval()
     directions = finish.colours(model, windows)
-    wide = windows.of_bars(finish.PRIOR_BARS), valid.of_bars(finish.PRIOR_BARS)
-    for step in finish.train_prior(model, *wide, PRIOR_STEPS, best.config.train.seed):
+    wide = windows.of_bars(WINDOW), valid.of_bars(WINDOW)
+    for step in train_prior(model, *wide, PRIOR_STEPS, best.config.train.seed):
         held = None if step.held_out is None else {"prior": step.held_out["loss"]}
         yield replace(step, train={"prior": step.train["loss"]}, held_out=held)
     facts: dict[str, Any] = best.facts | {"name": out.name, "quantiles": finish.quantiles(windows.corpus)}

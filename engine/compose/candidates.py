@@ -5,7 +5,6 @@ N bars of a piece, K bars in scope, C candidates; F width of the fine level.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -20,38 +19,34 @@ from engine.decoding import decode
 from engine.errors import MorphonyError
 from engine.generation import Given, draw_latents
 from engine.model.batch import PHRASE_BARS, Bars
+from engine.model.priors import WINDOW
 from engine.session import Piece, Session
 
 COUNT = 8
-CONTRACTION = 0.36  # of the variance a source's latents give up to noise: as measured, the density of notes then stays
 
 
-def noisy(z: Tensor, amount: float, noise: torch.Generator) -> Tensor:
-    """Latents with noise of `amount` times the prior's variance."""
-    kept, added = math.sqrt(1 - CONTRACTION * amount), math.sqrt(amount)
-    return kept * z + added * torch.randn(z.shape, generator=noise)
+def draw(session: Session, piece: Piece, scope: range, end: int, seeds: Sequence[int], temperature: float) -> Tensor:
+    """(C, K, F) draws from the prior of the bars in scope, in view of the bars on both sides; a seed each.
 
-
-def draw(session: Session, heard: Piece, scope: range, seeds: Sequence[int], temperature: float) -> Tensor:
-    """(C, K, F) draws from the conditional prior of the bars in scope, each given the bars before; a seed each.
-
-    `heard` holds samples of the posterior, which is what the prior learnt on.
+    Bars from `end` on are not there yet: nothing is known of them, and scope reaches no farther.
     """
     if not seeds:
         raise MorphonyError("At least one candidate must be drawn.")
-    window, count = max(session.config.train.window_bars, PHRASE_BARS), len(seeds)
-    first = max((scope.start // PHRASE_BARS + 1) * PHRASE_BARS - window, 0)
-    seen = torch.arange(first, scope.stop)
-    phrases = range(first // PHRASE_BARS, -(-scope.stop // PHRASE_BARS))
+    count, near = len(seeds), WINDOW // 2
+    first = max(scope.start - near, 0) // PHRASE_BARS * PHRASE_BARS
+    seen = torch.arange(first, min(scope.stop + near, end))
+    phrases = range(first // PHRASE_BARS, -(-(int(seen[-1]) + 1) // PHRASE_BARS))
+    known = (seen < scope.start) | (seen >= scope.stop)
     given = Given(
-        heard.z_global.repeat(count, 1),
-        heard.z_local[phrases.start : phrases.stop].repeat(count, 1),
-        heard.z_fine[seen].repeat(count, 1),
-        (seen < scope.start).repeat(count),
+        piece.z_global.repeat(count, 1),
+        piece.z_local[phrases.start : phrases.stop].repeat(count, 1),
+        piece.z_fine[seen].repeat(count, 1),
+        known.repeat(count),
     )
-    bars = _side_by_side(heard.conditions.select(seen), phrases, count)
-    _, _, z_fine = draw_latents(session, bars, seeds, temperature, given)
-    return z_fine.view(count, len(seen), -1)[:, -len(scope) :]
+    bars = _side_by_side(piece.conditions.select(seen), phrases, count)
+    begins, ends = first == 0, int(seen[-1]) + 1 == len(piece)
+    _, _, z_fine = draw_latents(session, bars, seeds, temperature, given, begins, ends)
+    return z_fine.view(count, len(seen), -1)[:, ~known]
 
 
 def _side_by_side(bars: Bars, phrases: range, count: int) -> Bars:

@@ -14,7 +14,7 @@ from engine.compose.candidates import COUNT, draw, fittest
 from engine.compose.morph import apply, ending, morph
 from engine.compose.request import BarsDone, Locks, Request
 from engine.errors import MorphonyError
-from engine.generation import MAX_BARS, blank_score, draw_latents
+from engine.generation import MAX_BARS, blank_score, draw_latents, next_phrases
 from engine.model.batch import PHRASE_BARS
 from engine.score import Score
 from engine.score.score import Track
@@ -87,10 +87,9 @@ def continue_(
 ) -> Job:
     """The piece with `bars` new ones after its last, in its meter and its parts; ends with the longer score.
 
-    Phrase by phrase fine latents are drawn from the conditional prior given the piece's own (a posterior sample of
-    them, which is what the prior learnt on); of several draws the one is taken whose notes follow best
-    (`engine.compose.fit`). Every note and event of the source stays, bit for bit. Sliders in `request` count from what
-    the new latents say. A model of events goes on token by token.
+    Phrase by phrase fine latents are drawn from the prior in view of the bars before; of several draws the one is taken
+    whose notes follow best (`engine.compose.fit`). Every note and event of the source stays, bit for bit. Sliders in
+    `request` count from what the new latents say. A model of events goes on token by token.
     """
     score, asked = source.score if isinstance(source, Piece) else source, request or Request()
     if not 1 <= bars <= MAX_BARS:
@@ -104,7 +103,7 @@ def continue_(
     for start in (begin, *range((begin // PHRASE_BARS + 1) * PHRASE_BARS, len(piece), PHRASE_BARS)):
         scope = range(start, min((start // PHRASE_BARS + 1) * PHRASE_BARS, len(piece)))
         seeds = [asked.seed * candidates + i for i in range(candidates)]
-        drawn = draw(session, piece, scope, seeds, prior_temperature)
+        drawn = draw(session, piece, scope, scope.stop, seeds, prior_temperature)
         known = np.concatenate([piece.bars, *(part.notes for part in done)])
         piece = fittest(session, piece, asked, scope, near, known, drawn)
         for part in morph(session, piece, replace(asked, bars=scope, first=start)):
@@ -114,20 +113,18 @@ def continue_(
 
 
 def _longer(session: Session, score: Score, bars: int, seed: int, temperature: float) -> tuple[int, Piece]:
-    """The first new bar, and the piece with room for `bars` of them; new phrases lie about the middle of its own."""
-    heard, grid = session.encode(score, seed), BarGrid.of(score)
+    """The first new bar, and the piece with room for `bars` of them; new phrases follow from the last one it has."""
+    heard, grid = session.encode(score), BarGrid.of(score)
     n, length = len(grid), int(grid.starts[-1] - grid.starts[-2])
     score = replace(score, meters=tuple(m for m in score.meters if m.tick <= grid.starts[-2]))
     grid = BarGrid.of(score, int(grid.starts[-1]) + bars * length)
-    middle = session.encode(score).z_local.mean(0)
     phrases = -(-len(grid) // PHRASE_BARS) - len(heard.z_local)
-    new = middle + temperature * torch.randn(phrases, len(middle), generator=torch.Generator().manual_seed(seed))
     piece = replace(
         heard,
         score=score,
         grid=grid,
         conditions=conditions_of(grid, len(part_tracks(score))),
-        z_local=torch.cat([heard.z_local, new]),
+        z_local=torch.cat([heard.z_local, next_phrases(session, heard, phrases, seed, temperature)]),
         z_fine=torch.cat([heard.z_fine, torch.zeros(len(grid) - n, heard.z_fine.shape[1])]),
         own=np.concatenate([heard.own, np.full((len(grid) - n, len(NAMES)), np.nan)]),
         cache={},

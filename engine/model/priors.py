@@ -1,130 +1,187 @@
-"""The conditional prior over bars: what the next bar's fine latent may be, given the bars before it.
+"""The prior over bars: fine latents for the bars of a window that are not known, given those that are.
 
-B pieces, N bars, Z the width of the fine level, W width, C components. A mixture of diagonal Gaussians whose
-parameters come from causal attention over earlier bars; phrase and piece latents condition every bar.
+Flow matching (Lipman et al. 2023): noise at time 0 moves along straight lines to latents at time 1, and a transformer
+over the bars of the window says how fast. Known bars stand among the others as they are, at time 1, so that one network
+begins a piece, continues it, and fills a gap with what comes after it in view.
+
+B windows, N bars (at most WINDOW), F the width of the fine level, C numbers that condition a bar, W width.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
-from engine.model.batch import PHRASE_BARS
+from engine.model.batch import Bars
+from engine.model.fields import N_PARTS
 from engine.model.upper_prior import UpperPrior
 
-MAX_BARS = 64
-COMPONENTS = 8
-LOGVAR_BOUND = 6.0
-
-Mixtures = tuple[Tensor, Tensor, Tensor]  # logits (..., C), means and log-variances (..., C, Z)
-Cache = tuple[tuple[Tensor, Tensor], ...]  # of each layer: keys and values (B, H, N, W / H) of the bars so far
+WINDOW = 16  # bars that are drawn together
+FREQUENCIES = 32  # of the embedding of time
+EARLY = -0.3  # mean logit of the times it learns at: late ones differ by less than the decoder hears
+HEARD = 0.6  # time at which the noise that is left is about that of a posterior sample
 
 
 class BarPrior(nn.Module):
-    """p(z_fine[k] | z_fine[<k], z_local, z_global, place in phrase)."""
+    """p(z_fine of the unknown bars | z_fine of the known ones, z_local, z_global, meters, parts, where it stands)."""
 
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
-        self.z, width = c.latent_dim, c.prior_dim
-        self.start = nn.Parameter(torch.zeros(c.latent_dim))
-        self.inward = nn.Linear(c.latent_dim + c.local_dim + c.global_dim + 1, width)
-        self.place = nn.Embedding(PHRASE_BARS, width)
-        self.bar = nn.Embedding(MAX_BARS, width)
-        layer = nn.TransformerEncoderLayer(
-            width, c.heads_for(width), 2 * width, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, c.prior_layers, enable_nested_tensor=False)
-        self.out = nn.Linear(width, COMPONENTS * (2 * c.latent_dim + 1))
-        nn.init.normal_(self.out.weight, std=0.01)
+        w = c.prior_dim
+        self.mean: Tensor
+        self.scale: Tensor
+        self.frequency: Tensor
+        self.register_buffer("mean", torch.zeros(c.latent_dim))
+        self.register_buffer("scale", torch.ones(c.latent_dim))
+        self.register_buffer("frequency", torch.logspace(0, 3, FREQUENCIES), persistent=False)
+        self.inward = nn.Linear(c.latent_dim, w)
+        self.condition = nn.Linear(2 + N_PARTS + c.local_dim + c.global_dim + 2 + 1, w)  # C, and whether known
+        self.place = nn.Embedding(WINDOW, w)
+        self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, w), nn.SiLU(), nn.Linear(w, w))
+        self.modulate = _zero(nn.Linear(w, 6 * w))  # for all layers; each adds an offset of its own
+        self.layers = nn.ModuleList(ModulatedLayer(w, c.heads_for(w)) for _ in range(c.prior_layers))
+        self.modulate_out = _zero(nn.Linear(w, 2 * w))
+        self.out = _zero(nn.Linear(w, c.latent_dim))
         self.upper = UpperPrior(c) if c.upper_prior == "fitted" and c.use_hierarchical else None
 
-    def forward(self, z_fine: Tensor, z_local: Tensor, z_global: Tensor, quarters: Tensor) -> Mixtures:
-        """Mixture logits (B, N, C), means and log-variances (B, N, C, Z) of every bar given those before it.
+    @torch.no_grad()
+    def fit(self, z_fine: Tensor) -> None:
+        """Take the mean and deviation of each dimension from latents of music (R, F)."""
+        self.mean.copy_(z_fine.mean(0))
+        self.scale.copy_(z_fine.std(0).clamp(min=1e-3))
 
-        z_fine (B, N, Z), z_local (B, N, Zl) already spread over bars, z_global (B, Zg), quarters (B, N) bar lengths.
+    def forward(self, x: Tensor, time: Tensor, told: Tensor, known: Tensor, there: Tensor) -> Tensor:
+        """(B, N, F) velocity of latents x (B, N, F), in their own deviations, at time (B, N) from 0 to 1.
+
+        told (B, N, C) from `told_of`; known and there (B, N) bool: bars that are given, and bars that exist at all.
         """
-        b, n, _ = z_fine.shape
-        before = torch.cat([self.start.expand(b, 1, -1), z_fine[:, :-1]], 1)
-        x = self._inward(before, z_local, z_global, quarters, 0)
-        causal = torch.full((n, n), float("-inf"), device=x.device).triu(1)
-        return self.mixtures(self.layers(x, mask=causal, is_causal=True))
-
-    def step(
-        self, z_fine: Tensor, z_local: Tensor, z_global: Tensor, quarters: Tensor, cache: Cache | None = None
-    ) -> tuple[Tensor, Cache]:
-        """(B, W) what is known of the next bar alone, as `forward` has it, without dropout: for `mixtures`, `sample`.
-
-        With a cache z_fine (B, 1, Z) is the last bar, z_local (B, 1, Zl) and quarters (B, 1) are those of the next one.
-        Without one z_fine holds every bar so far (B, N, Z), none at first, the others those and the next (B, N + 1).
-        """
-        before, first = z_fine, 0 if cache is None else cache[0][0].shape[2]
-        if cache is None:
-            before = torch.cat([self.start.expand(len(z_fine), 1, -1), z_fine], 1)
-        x = self._inward(before, z_local, z_global, quarters, first)
-        grown = []
-        for i, layer in enumerate(self.layers.layers):
-            assert isinstance(layer, nn.TransformerEncoderLayer)
-            x, kept = _continue(layer, x, None if cache is None else cache[i])
-            grown.append(kept)
-        return x[:, -1], tuple(grown)
-
-    def mixtures(self, x: Tensor) -> Mixtures:
-        """(..., W) to logits (..., C), means and log-variances (..., C, Z)."""
-        logits, rest = self.out(x).split([COMPONENTS, 2 * COMPONENTS * self.z], -1)
-        mean, logvar = rest.view(*x.shape[:-1], COMPONENTS, 2, self.z).unbind(-2)
-        return logits, mean, _bounded(logvar)
-
-    def sample(self, x: Tensor, generators: Sequence[torch.Generator], temperature: float = 1.0) -> Tensor:
-        """(B, Z) on the CPU from (B, W), each row from its own generator; `temperature` scales the deviations.
-
-        Only the chosen component is worked out: the others are most of the arithmetic of a step.
-        """
-        odds = torch.softmax(F.linear(x, self.out.weight[:COMPONENTS], self.out.bias[:COMPONENTS]), -1).cpu()
-        drawn = []
-        for row, noise in enumerate(generators):
-            at = COMPONENTS + int(torch.multinomial(odds[row], 1, generator=noise)) * 2 * self.z
-            chosen = slice(at, at + 2 * self.z)
-            mean, logvar = F.linear(x[row], self.out.weight[chosen], self.out.bias[chosen]).cpu().chunk(2)
-            spread = temperature * torch.exp(_bounded(logvar) / 2)
-            drawn.append(mean + spread * torch.randn(self.z, generator=noise))
-        return torch.stack(drawn)
-
-    def _inward(self, before: Tensor, z_local: Tensor, z_global: Tensor, quarters: Tensor, first: int) -> Tensor:
-        """(B, N, W) of bars `first` and after, from the bar before each."""
-        n = before.shape[1]
-        known = torch.cat([before, z_local, z_global[:, None].expand(-1, n, -1), quarters[..., None] / 4], -1)
-        at = torch.arange(first, first + n, device=before.device)
-        out: Tensor = self.inward(known) + self.place(at % PHRASE_BARS) + self.bar(at.clamp(max=MAX_BARS - 1))
+        angle = time[..., None] * self.frequency
+        given = self.condition(torch.cat([told, known[..., None].to(told.dtype)], -1))
+        c = self.time(torch.cat([angle.sin(), angle.cos()], -1)) + given
+        h = self.inward(x) + c + self.place.weight[: x.shape[1]]
+        c = F.silu(c)
+        modulation = self.modulate(c)
+        for layer in self.layers:
+            h = layer(h, modulation, there[:, None, None])
+        out: Tensor = self.out(_modulated(h, *self.modulate_out(c).chunk(2, -1)))
         return out
 
-    def log_prob(self, z_fine: Tensor, z_local: Tensor, z_global: Tensor, quarters: Tensor) -> Tensor:
-        """(B, N) log density of each bar's fine latent, in nats."""
-        logits, mean, logvar = self(z_fine, z_local, z_global, quarters)
-        square = (z_fine[:, :, None] - mean).pow(2) * (-logvar).exp()
-        each = -0.5 * (square + logvar + math.log(2 * math.pi)).sum(-1)
-        return torch.logsumexp(torch.log_softmax(logits, -1) + each, -1)
+    def error(self, z_fine: Tensor, told: Tensor, known: Tensor, there: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """(B, N) mean squared error of the velocity at time (B, 1) on the line from noise to z_fine (B, N, F)."""
+        x = (z_fine - self.mean) / self.scale
+        at = torch.where(known, 1.0, time)
+        velocity = self((1 - at[..., None]) * noise + at[..., None] * x, at, told, known, there)
+        return (velocity - (x - noise)).square().mean(-1)
+
+    def loss(self, z_fine: Tensor, told: Tensor, known: Tensor, there: Tensor, generator: torch.Generator) -> Tensor:
+        """The mean error over unknown bars at random times (logit-normal, Esser et al. 2024)."""
+        device = z_fine.device
+        time = torch.sigmoid(EARLY + torch.randn(len(z_fine), 1, generator=generator, device=device))
+        noise = torch.randn(z_fine.shape, generator=generator, device=device)
+        unknown = (there & ~known).float()
+        error = self.error(z_fine, told, known, there, time, noise)
+        return (error * unknown).sum() / unknown.sum().clamp(min=1)
+
+    @torch.no_grad()
+    def nats(self, z_fine: Tensor, told: Tensor, there: Tensor, generator: torch.Generator, times: int = 16) -> Tensor:
+        """(B,) upper bound on -log p(z_fine) per bar of whole windows, up to noise like a posterior sample's.
+
+        The variational bound of a diffusion on this path (Kingma et al. 2021), its integral over the signal-to-noise
+        ratio from 0 to that at HEARD taken at stratified times.
+        """
+        total = torch.zeros(len(z_fine), device=z_fine.device)
+        nothing = torch.zeros_like(there)
+        for i in range(times):
+            low, high = HEARD * i / times, HEARD * (i + 1) / times
+            time = low + (high - low) * torch.rand(len(z_fine), 1, generator=generator, device=z_fine.device)
+            noise = torch.randn(z_fine.shape, generator=generator, device=z_fine.device)
+            error = self.error(z_fine, told, nothing, there, time, noise) * (1 - time) ** 2  # of the latents themselves
+            rate = 2 * time / (1 - time) ** 3  # of the signal-to-noise ratio t^2 / (1 - t)^2
+            total += (0.5 * (high - low) * rate * error * z_fine.shape[-1] * there).sum(1)
+        left = math.log(2 * math.pi * math.e * ((1 - HEARD) / HEARD) ** 2) / 2
+        out: Tensor = total / there.sum(1) + (left + self.scale.log()).sum()
+        return out
+
+    @torch.no_grad()
+    def draw(
+        self,
+        z_fine: Tensor,
+        told: Tensor,
+        known: Tensor,
+        there: Tensor,
+        noise: Tensor,
+        steps: int,
+        start: float = 0.0,
+    ) -> Tensor:
+        """z_fine (B, N, F) with its unknown bars drawn, the others as they were; noise (B, N, F) decides which.
+
+        `start` is the time at which the unknown bars set out: above 0 they are variations of what stands in z_fine
+        (Meng et al. 2022). Heun's method, in `steps` steps whose lengths shrink towards the end.
+        """
+        source = (z_fine - self.mean) / self.scale
+        x = torch.where(known[..., None], source, (1 - start) * noise + start * source)
+        for now, then in _grid(start, steps):
+            first = self._at(x, now, told, known, there)
+            second = self._at(x + (then - now) * first, then, told, known, there) if then < 1 else first
+            x = x + (then - now) * (first + second) / 2 * ~known[..., None]
+        return torch.where(known[..., None], z_fine, x * self.scale + self.mean)
+
+    def _at(self, x: Tensor, time: float, told: Tensor, known: Tensor, there: Tensor) -> Tensor:
+        out: Tensor = self(x, torch.where(known, 1.0, time), told, known, there)
+        return out
 
 
-def _bounded(logvar: Tensor) -> Tensor:
-    return LOGVAR_BOUND * torch.tanh(logvar / LOGVAR_BOUND)
+class ModulatedLayer(nn.Module):
+    """A transformer layer whose norms and residuals are scaled and shifted by a condition (Peebles and Xie 2023)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inward = nn.Linear(width, 3 * width)
+        self.outward = _zero(nn.Linear(width, width))
+        self.up = nn.Linear(width, 4 * width)
+        self.down = _zero(nn.Linear(4 * width, width))
+        self.offset = nn.Parameter(torch.zeros(6 * width))
+
+    def forward(self, x: Tensor, modulation: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, W) from x and modulation (B, N, 6 W); mask (B, 1, 1, N) True for what may be seen."""
+        b, n, w = x.shape
+        scale, shift, gate, scale_2, shift_2, gate_2 = (modulation + self.offset).chunk(6, -1)
+        q, k, v = self.inward(_modulated(x, scale, shift)).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + (1 + gate) * self.outward(attended.transpose(1, 2).reshape(b, n, w))
+        h = F.gelu(self.up(_modulated(x, scale_2, shift_2)), approximate="tanh")
+        out: Tensor = x + (1 + gate_2) * self.down(h)
+        return out
 
 
-def _continue(
-    layer: nn.TransformerEncoderLayer, x: Tensor, cached: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """One layer over N new bars (B, N, W) that see the cached ones and each other causally; and its longer cache."""
-    a, (b, n, w) = layer.self_attn, x.shape
-    inward = F.linear(layer.norm1(x), a.in_proj_weight, a.in_proj_bias)
-    q, k, v = inward.view(b, n, 3, a.num_heads, w // a.num_heads).permute(2, 0, 3, 1, 4)
-    if cached is not None:
-        k, v = torch.cat([cached[0], k], 2), torch.cat([cached[1], v], 2)
-    seen = torch.ones(n, k.shape[2], dtype=torch.bool, device=x.device).tril(k.shape[2] - n) if n > 1 else None
-    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-    x = x + a.out_proj(attended.transpose(1, 2).reshape(b, n, w))
-    x = x + layer.linear2(F.gelu(layer.linear1(layer.norm2(x))))
-    return x, (k, v)
+def told_of(bars: Bars, rows: Tensor, z_local: Tensor, z_global: Tensor, begins: Tensor, ends: Tensor) -> Tensor:
+    """(B, N, C) what is known of windows before any latent: rows (B, N) of `bars`, latents (P, L) and (B', G) of
+    their phrases and pieces, begins and ends (B,) bool: whether the window has the piece's first bar, its last.
+    """
+    phrase = bars.phrase[rows]
+    meter = torch.stack([bars.clocks[rows] / 96, bars.beat[rows] / 24], -1)
+    edge = torch.stack([begins, ends], -1).float()[:, None].expand(-1, rows.shape[1], -1)
+    upper = z_local[phrase], z_global[bars.piece[phrase]]
+    return torch.cat([meter, bars.parts[rows], *upper, edge], -1)
+
+
+def _grid(start: float, steps: int) -> list[tuple[float, float]]:
+    """Pairs of times from `start` to 1."""
+    times = [start + (1 - start) * i / steps for i in range(steps)] + [1.0]
+    return list(pairwise(times))
+
+
+def _modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

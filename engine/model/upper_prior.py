@@ -51,14 +51,21 @@ class UpperPrior(nn.Module):
 
     def sample(self, phrases: int, generator: torch.Generator, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """(1, G) and (P, L) on the CPU for one new piece; `temperature` scales every deviation."""
-        mean, root, line, local_root = (x.cpu() for x in (self.mean, self.root, self.line, self.local_root))
+        mean, root = self.mean.cpu(), self.root.cpu()
         z_global = mean + temperature * torch.randn(1, len(mean), generator=generator) @ root.T
+        return z_global, self.follow(z_global, None, phrases, generator, temperature)
+
+    def follow(
+        self, z_global: Tensor, before: Tensor | None, phrases: int, generator: torch.Generator, temperature: float
+    ) -> Tensor:
+        """(P, L) on the CPU: phrases of a piece (1, G) that come after the phrase `before` (1, L), or begin it."""
+        line, root = self.line.cpu(), self.local_root.cpu()
         z_local: list[Tensor] = []
         for _ in range(phrases):
-            known = self._known(z_global, z_local[-1] if z_local else None)
-            noise = torch.randn(1, len(local_root), generator=generator)
-            z_local.append(known @ line + temperature * noise @ local_root.T)
-        return z_global, torch.cat(z_local)
+            noise = torch.randn(1, len(root), generator=generator)
+            before = self._known(z_global, before) @ line + temperature * noise @ root.T
+            z_local.append(before)
+        return torch.cat(z_local) if z_local else root.new_zeros(0, len(root))
 
     def _known(self, z_global: Tensor, before: Tensor | None) -> Tensor:
         """(B, 2 + G + L) what a phrase is told: 1, whether a phrase came before, its piece, and that phrase."""

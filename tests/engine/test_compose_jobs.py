@@ -118,21 +118,22 @@ def test_a_continuation_follows_its_seed_and_its_sliders(session: Session, piece
     assert bytes_of(louder, bar_numbers(louder) < 8) == bytes_of(one, bar_numbers(one) < 8)
 
 
-def test_new_bars_depend_on_the_bars_before_them_and_on_no_other(session: Session, piece: Piece) -> None:
-    """Not on the seed alone: the prior is given the latents of the bars before, and of none it cannot see."""
+def test_new_bars_depend_on_the_bars_around_them_and_on_no_other(session: Session, piece: Piece) -> None:
+    """Not on the seed alone: the prior is given the latents of known bars, and of none that is not there yet."""
 
-    def drawn(*changed: int) -> torch.Tensor:
+    def drawn(*changed: int, end: int = 8) -> torch.Tensor:
         z_fine = piece.z_fine.clone()
         z_fine[list(changed)] += 1.0
-        return draw(session, replace(piece, z_fine=z_fine), range(5, 7), [3, 4], 1.0)
+        return draw(session, replace(piece, z_fine=z_fine), range(5, 7), end, [3, 4], 1.0)
 
     assert drawn().shape == (2, 2, 16)
     assert not torch.allclose(drawn()[0], drawn()[1])
-    for before in (0, 3, 4):
-        assert not torch.allclose(drawn(before), drawn()), before
-    for itself_or_after in (5, 6, 7):
-        assert torch.allclose(drawn(itself_or_after), drawn()), itself_or_after
-    one = draw(session, piece, range(5, 7), [4], 1.0)
+    for known in (0, 3, 4, 7):
+        assert not torch.allclose(drawn(known), drawn()), known
+    for itself in (5, 6):
+        assert torch.allclose(drawn(itself), drawn()), itself
+    assert torch.allclose(drawn(7, end=7), drawn(end=7))
+    one = draw(session, piece, range(5, 7), 8, [4], 1.0)
     assert torch.allclose(one[0], drawn()[1], atol=1e-5)  # candidates do not depend on how many there are
 
 

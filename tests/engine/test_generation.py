@@ -9,7 +9,7 @@ import torch
 
 from engine import compose
 from engine.errors import MorphonyError
-from engine.generation import blank_score, draw_latents
+from engine.generation import Given, blank_score, draw_latents
 from engine.model.latents import slerp
 from engine.model.level_priors import LevelPriors
 from engine.model.upper_prior import UpperPrior
@@ -79,23 +79,28 @@ def test_pieces_drawn_together_are_what_they_are_alone(session: Session) -> None
         draw_latents(session, together, (0, 1), 1.0)
 
 
-def test_latents_are_those_of_the_whole_attention_over_the_window(session: Session) -> None:
-    """Without a cache: every bar from all bars since the phrase in which its window begins."""
-    n, window = 18, session.config.train.window_bars
+def test_later_bars_follow_from_those_before_and_known_ones_stay(session: Session) -> None:
+    """A window moves on by half; what is given is in view on both sides, and never changes."""
+    n = 40
     conditions = small.conditions([96] * n)
     z_global, z_local, z_fine = draw_latents(session, conditions, 5, 1.0)
-    prior, noise = session.model.prior, torch.Generator().manual_seed(5)
-    torch.randn(z_global.shape, generator=noise)
-    torch.randn(z_local.shape, generator=noise)
-    for k in range(n):
-        seen = slice(max((k // 4 + 1) * 4 - window, 0), k + 1)
-        with torch.no_grad():
-            upper = z_local[conditions.phrase[seen]][None], z_global
-            found = prior(z_fine[None, seen], *upper, torch.full((1, n), 4.0)[:, seen])
-            logits, mean, logvar = (x[0, -1] for x in found)
-        chosen = int(torch.multinomial(torch.softmax(logits, -1), 1, generator=noise))
-        drawn = mean[chosen] + (logvar[chosen] / 2).exp() * torch.randn(z_fine.shape[1], generator=noise)
-        assert torch.allclose(z_fine[k], drawn, atol=1e-4)
+    known = torch.ones(n, dtype=torch.bool)
+    known[20:23] = False
+    given = Given(z_global, z_local, z_fine, known)
+    drawn = [draw_latents(session, conditions, 7, 1.0, g)[2] for g in (given, moved(given, 12), moved(given, 27))]
+    for z in drawn:
+        assert not torch.equal(z[20:23], z_fine[20:23])
+    assert torch.equal(drawn[0][known], z_fine[known])
+    assert not torch.allclose(drawn[1][20:23], drawn[0][20:23], atol=1e-5)  # 8 bars before
+    assert not torch.allclose(drawn[2][20:23], drawn[0][20:23], atol=1e-5)  # and 5 after
+    for far in (10, 36):  # out of the window
+        assert torch.equal(draw_latents(session, conditions, 7, 1.0, moved(given, far))[2][20:23], drawn[0][20:23])
+
+
+def moved(given: Given, bar: int) -> Given:
+    z = given.z_fine.clone()
+    z[bar] += 2
+    return replace(given, z_fine=z)
 
 
 @pytest.mark.parametrize("kind", ["mixture", "flow"])

@@ -46,7 +46,7 @@ def sample_windows(
     out = []
     for first, some in _some(like):
         conditions = _conditions(some)
-        latents = draw_latents(session, conditions, seed + first, temperature)
+        latents = draw_latents(session, conditions, seed + first, temperature, begins=False, ends=False)
         knobs = knobs_of(session, Request(seed=seed + first, temperature=cells, blend=False))
         notes = decode(session, _nothing(conditions, latents), list(range(len(conditions.clocks))), knobs)
         out += _cut(notes, some)
