@@ -119,7 +119,7 @@ class EventWindows:
         self.odds = odds[self.pieces] / max(odds[self.pieces].sum(), 1e-12)
         self.rows = max(config.events_per_step // config.event_window, 1)
 
-    def draw(self, rng: Generator) -> EventBatch:
+    def draw(self, rng: Generator, progress: float = 1.0) -> EventBatch:
         """A random batch, each row transposed by itself."""
         rows = []
         for piece in rng.choice(self.pieces, self.rows, p=self.odds).tolist():
@@ -183,6 +183,10 @@ class EventObjective(nn.Module):
         self.model, self.config = model, config
         self.spread = nn.ParameterDict()
         self.weights = nn.Buffer(weights(), persistent=False)
+
+    def amount(self, batch: EventBatch) -> float:
+        """What the objective of a batch was divided by: tokens to predict, by their weights."""
+        return float((self.weights[batch.ids[:, 1:]] * batch.mask[:, 1:]).sum())
 
     def forward(
         self,

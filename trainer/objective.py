@@ -28,6 +28,10 @@ class Objective(nn.Module):
         chosen = [t for t in on if t.balanced and config.balance == "uncertainty"]
         self.spread = nn.ParameterDict({t.name: nn.Parameter(torch.zeros(())) for t in chosen})
 
+    def amount(self, batch: Batch) -> float:
+        """What the objective of a batch was divided by: its length in 4/4 bars."""
+        return batch.size
+
     def forward(
         self,
         batch: Batch,

@@ -16,7 +16,7 @@ from engine.checkpoint import Checkpoint
 from engine.config import Config
 from tests.engine import small
 from trainer.batches import Windows
-from trainer.loop import KEEP, Step, train
+from trainer.loop import Step, train
 
 FACTS = {"deviations": small.DEVIATIONS.tolist()}
 
@@ -122,7 +122,6 @@ def test_resuming_where_nothing_was_starts_from_the_beginning(config: Config, wi
 def test_only_the_last_checkpoints_are_kept(unbroken) -> None:
     out, _ = unbroken
     assert sorted(p.name for p in out.iterdir()) == ["best", "step-0000008", "step-0000012", "steps.jsonl"]
-    assert KEEP == 2
 
 
 def test_the_loss_falls(config: Config, windows: Windows, tmp_path: Path) -> None:
