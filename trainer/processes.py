@@ -80,9 +80,10 @@ class Touching(nn.Module):
         """As the module within, whose first result is its objective."""
         objective, *others = self.inner(*args, **options)
         if torch.is_grad_enabled() and objective.requires_grad:
-            every = [p.sum() for p in self.inner.parameters() if p.requires_grad]
+            here = [p for p in self.inner.parameters() if not isinstance(p, DTensor)]  # blocks are together elsewhere
+            every = [p.sum() for p in here if p.requires_grad]
             objective = objective + 0.0 * torch.stack(every).sum()
-        return objective, *others
+        return objective, *(x.clone() if isinstance(x, Tensor) else x for x in others)  # FSDP2 wants no views
 
 
 def is_sharded(fabric: Fabric) -> bool:
