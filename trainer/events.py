@@ -205,7 +205,7 @@ class EventObjective(nn.Module):
         read = batch.ids[:, :-1]
         if self.config.word_dropout and generator is not None and self.model.training:
             read = hidden(read, self.config.word_dropout, generator)
-        logits = self.model.events(read, batch.places[:, :-1])
+        logits = self.model.events(read, batch.places[:, :-1]).float()
         target, counts = batch.ids[:, 1:], batch.mask[:, 1:]
         nats = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape) * counts
         weight = self.weights[target] * counts

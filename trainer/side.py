@@ -20,7 +20,7 @@ class Side:
         self, fabric: Fabric, trained: Sequence[nn.Parameter], lr: float, betas: tuple[float, float], decay: float
     ) -> None:
         self.fabric, self.trained = fabric, list(trained)
-        self.fused = not is_sharded(fabric)
+        self.fused = not is_sharded(fabric) and getattr(fabric.strategy.precision, "scaler", None) is None
         plain = torch.optim.AdamW(self.trained, lr=lr, betas=betas, weight_decay=decay, fused=self.fused)
         self.optimiser: Any = fabric.setup_optimizers(plain)
 
