@@ -22,6 +22,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.config import TrainConfig
+from engine.errors import MorphonyError
 from engine.model.attention import Block
 
 
@@ -38,8 +39,13 @@ class Mixed(MixedPrecision):
 
 
 def launched(config: TrainConfig, accelerator: str = "auto") -> Fabric:
-    """A Fabric that is ready: of this process alone, or of all that torchrun started, on however many machines."""
+    """A Fabric that is ready: of this process alone, or of all that torchrun started, on however many machines.
+
+    Raises MorphonyError for a precision that the strategy cannot have.
+    """
     here, everywhere = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
+    if everywhere > 1 and (config.strategy, config.precision) == ("sharded", "16-mixed"):
+        raise MorphonyError("Shards have no common loss scale: with strategy sharded use precision bf16-mixed.")
     strategy: str | Strategy = "auto"
     if everywhere > 1:
         strategy = _sharded(everywhere) if config.strategy == "sharded" else DDPStrategy(find_unused_parameters=True)
