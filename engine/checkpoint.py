@@ -1,17 +1,21 @@
 """A model on disk: a folder with safetensors weights, the configuration and a manifest written last.
 
-A folder without a manifest, or whose files do not match it, is not a checkpoint. Nothing is ever unpickled.
+A folder without a manifest, or whose files do not match it, is not a checkpoint. Nothing is ever unpickled, and nothing
+that is no number is ever saved.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from engine.tokens import vocab
 
 FORMAT = 1
 MAX_BYTES = 2 << 30
+_FRESH = re.compile(r"\.(step-\d+|best|model)\.[0-9a-f]{8}(\.old)?")  # what `save` writes beside a checkpoint
 REQUIRED = ("model.safetensors", "config.yaml", "facts.json")
 
 
@@ -37,8 +42,11 @@ def save(
 ) -> None:
     """Write a checkpoint beside `folder` and move it into place; `more` are further tensor files by name.
 
-    Raises MorphonyError when it cannot be written; what was there before then still is.
+    Raises MorphonyError when it cannot be written or holds what is no number; what was there before then still is.
     """
+    for name, tensor in (pair for tensors in (weights, *more.values()) for pair in tensors.items()):
+        if not bool(torch.isfinite(tensor).all()):
+            raise MorphonyError(f"{folder.name} was not saved: {name} holds values that are no numbers.")
     files = {"model.safetensors": _tensor_bytes(weights)}
     files |= {f"{name}.safetensors": _tensor_bytes(tensors) for name, tensors in more.items()}
     files["config.yaml"] = yaml.safe_dump(configuration.to_plain(config), sort_keys=False).encode()
@@ -54,7 +62,9 @@ def save(
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
+        _settle(fresh)
         _replace(folder, fresh)
+        _settle(folder.parent)
     except OSError as error:
         raise MorphonyError(f"{folder.name} could not be saved: {reason(error)}.") from error
     finally:
@@ -63,6 +73,16 @@ def save(
 
 def _tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return save_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def _settle(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can be asked for that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _replace(folder: Path, fresh: Path) -> None:
@@ -79,6 +99,42 @@ def _replace(folder: Path, fresh: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _manifest(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint, by name."""
+    try:
+        manifest = json.loads(_bytes(folder / "manifest.json"))
+        sums = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise MorphonyError(f"{folder.name} has no readable manifest.json, as a model must.") from error
+    if manifest.get("format") != FORMAT or manifest.get("vocabulary") != vocab.VERSION:
+        raise MorphonyError(f"{folder.name} was written by another version of Morphony.")
+    missing = [name for name in REQUIRED if name not in sums]
+    if missing:
+        raise MorphonyError(f"{folder.name} is damaged: its manifest does not name {missing[0]}.")
+    return sums
+
+
+def _verified(folder: Path, sums: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Name and contents of each file, one at a time. Raises MorphonyError for the first that is not as signed."""
+    for name, digest in sums.items():
+        try:
+            if Path(name).name != name:
+                raise OSError(name)
+            data = _bytes(folder / name)
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+            raise MorphonyError(f"{folder.name} is damaged: {name} cannot be read.") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise MorphonyError(f"{folder.name} is damaged: {name} does not match its manifest.")
+        yield name, data
+
+
+def _bytes(path: Path) -> bytes:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+        raise OSError(f"{path.name} is not a regular file of at most {MAX_BYTES} bytes")
+    return path.read_bytes()
+
+
 class Checkpoint:
     """A verified checkpoint folder. Raises MorphonyError with one sentence when it is not whole."""
 
@@ -86,34 +142,9 @@ class Checkpoint:
         self.folder = folder
         if not folder.is_dir():
             raise MorphonyError(f"There is no model folder {folder}.")
-        try:
-            manifest = json.loads(self._bytes("manifest.json"))
-            sums = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise MorphonyError(f"{folder.name} has no readable manifest.json, as a model must.") from error
-        if manifest.get("format") != FORMAT or manifest.get("vocabulary") != vocab.VERSION:
-            raise MorphonyError(f"{folder.name} was written by another version of Morphony.")
-        missing = [name for name in REQUIRED if name not in sums]
-        if missing:
-            raise MorphonyError(f"{folder.name} is damaged: its manifest does not name {missing[0]}.")
-        self._files: dict[str, bytes] = {}
-        for name, digest in sums.items():
-            try:
-                if Path(name).name != name:
-                    raise OSError(name)
-                self._files[name] = self._bytes(name)
-            except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-                raise MorphonyError(f"{folder.name} is damaged: {name} cannot be read.") from error
-            if hashlib.sha256(self._files[name]).hexdigest() != digest:
-                raise MorphonyError(f"{folder.name} is damaged: {name} does not match its manifest.")
+        sums = _manifest(folder)
+        self._files = dict(_verified(folder, sums))
         self.hash = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
-
-    def _bytes(self, name: str) -> bytes:
-        path = self.folder / name
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-            raise OSError(f"{name} is not a regular file of at most {MAX_BYTES} bytes")
-        return path.read_bytes()
 
     @property
     def config(self) -> Config:
@@ -144,6 +175,9 @@ class Checkpoint:
         return {k: v.to(torch.device(device)) for k, v in loaded.items()}
 
 
+# ---------------------------------------------------------------- a run's checkpoints: step-N below one folder
+
+
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint `step-*` below `folder`, and a sentence for each one passed over."""
     passed: list[str] = []
@@ -155,3 +189,50 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         else:
             return saved, [f"{sentence} The one before is used." for sentence in passed]
     return None, passed
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is a checkpoint whose every file is as it was written."""
+    try:
+        for _ in _verified(folder, _manifest(folder)):
+            pass
+    except MorphonyError:
+        return False
+    return True
+
+
+def steps(folder: Path) -> list[Path]:
+    """The whole checkpoints below `folder`, oldest first."""
+    return [place for place in sorted(folder.glob("step-*")) if is_whole(place)]
+
+
+def held_out_loss(place: Path) -> float:
+    """What a checkpoint was measured at when it was written; infinity when it was not measured then."""
+    held_out = Checkpoint(place).facts.get("held_out")
+    return float(held_out["loss"]) if held_out else math.inf
+
+
+def prune(folder: Path, keep: int, keep_best: int = 0) -> None:
+    """Remove checkpoints older than the `keep` newest whole ones, but for the `keep_best` of the lowest loss.
+
+    One that is damaged counts as none, so there are always `keep` to go back to once so many were written.
+    """
+    there = steps(folder)
+    if len(there) <= keep:
+        return
+    older = there[:-keep]
+    best = sorted(older, key=held_out_loss)[:keep_best] if keep_best else []
+    for place in folder.glob("step-*"):
+        if place.name < there[-keep].name and place not in best:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed `save` left below `folder`, and put back what it had moved aside."""
+    for old in folder.glob(".*.old"):
+        name = old.name.split(".")[1]
+        if not (folder / name).exists():
+            old.rename(folder / name)
+    for left in folder.glob(".*.*"):
+        if left.is_dir() and _FRESH.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)

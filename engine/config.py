@@ -25,6 +25,9 @@ MAX_YAML_BYTES = 64 * 1024
 MAX_YAML_DEPTH = 12
 PHRASE_BARS = 4  # bars that share a local latent
 MODES = ("transformer", "vae", "vae_gan")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+STRATEGIES = ("ddp", "sharded")
+RATES = ("hold", "cosine", "plateau", "constant")
 
 T = TypeVar("T")
 _BRIEF = reprlib.Repr()
@@ -134,11 +137,19 @@ class TrainConfig:
     steps: int = 30_000
     slots_per_step: int = 1152  # a batch holds this many slots of 4 clocks: 48 bars of 4/4
     window_bars: int = 8  # consecutive bars of one piece, whole phrases of four
-    lr: float = 2e-3
-    lr_warmup: int = 200
+    accumulate: int = 1  # batches whose gradients one step adds up; with several processes, so many in each
+    precision: str = "32-true"  # or bf16-mixed, or 16-mixed (with loss scaling); losses are summed in 32 bits in each
+    strategy: str = "ddp"  # of several processes: ddp, or sharded (FSDP2) where a model does not fit one device
+    lr: float = 2e-3  # highest learning rate
+    lr_schedule: str = "hold"  # a name in trainer.schedules.RATES: hold, cosine, plateau, constant
+    lr_warmup: int = 200  # steps of a linear rise, before any schedule
+    plateau_patience: int = 3  # measurements without a better held-out loss before schedule plateau lowers the rate
+    plateau_factor: float = 0.5  # by how much it does
     weight_decay: float = 0.01
-    clip: float = 1.0
-    ema: float = 0.999
+    clip: float = 1.0  # longest gradient
+    ema: float = 0.999  # how much of the averaged weights a step keeps
+    average: str = "none"  # of the kept checkpoints, at the end: none, last or best; shipped only where it is better
+    snapshot_every: int = 50  # steps between the states in memory that a run returns to when numbers fail
     edited_pairs: float = 0.5  # share of bars that decode an edited twin
     transpose: int = 6  # semitones either way
     event_window: int = 1024  # tokens of a piece that transformer mode learns from at once; shorter pieces are whole
@@ -146,17 +157,33 @@ class TrainConfig:
     corpus_weights: Mapping[str, float] = field(default_factory=dict)  # share of a corpus in the batches
     evaluate_every: int = 1000
     checkpoint_every: int = 1000
-    patience: int = 8  # evaluations without a better held-out loss before the run stops
+    keep: int = 2  # newest whole checkpoints that stay
+    keep_best: int = 0  # further ones that stay because their held-out loss is the best
+    stop_on: tuple[str, ...] = (
+        "loss",
+    )  # held-out figures, such as loss and f1, any of which shows that a run improves
+    patience: int = 8  # measurements in which none of them has improved before the run stops
     threads: int = 1
 
     def __post_init__(self) -> None:
         _limit(self, 1, 10**9, "steps", "slots_per_step", "evaluate_every", "checkpoint_every", "patience")
+        _limit(self, 1, 10**9, "snapshot_every", "plateau_patience")
         _limit(self, 0, 10**9, "seed", "lr_warmup")
+        _limit(self, 1, 4096, "accumulate")
+        _limit(self, 1, 1000, "keep")
+        _limit(self, 0, 1000, "keep_best")
+        _limit(self, 0.01, 1, "plateau_factor")
+        _one_of(self, "precision", PRECISIONS)
+        _one_of(self, "strategy", STRATEGIES)
+        _one_of(self, "lr_schedule", RATES)
+        _one_of(self, "average", ("none", "last", "best"))
         _limit(self, 1, 256, "threads")
         _limit(self, 0, 24, "transpose")
         _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs")
         _limit(self, PHRASE_BARS, 1024, "window_bars")
         _limit(self, 8, 1 << 20, "event_window", "events_per_step")
+        if not self.stop_on:
+            raise MorphonyError("stop_on must name at least one held-out figure, such as loss.")
         if self.window_bars % PHRASE_BARS:
             raise MorphonyError(f"window_bars must be a multiple of {PHRASE_BARS}: windows are whole phrases.")
 

@@ -7,15 +7,18 @@ term, only names of groups.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from lightning.fabric import Fabric
+from torch import Tensor
 
 from engine.config import Config, LossConfig
 from engine.model.critic import Critic
 from trainer.schedules import learning_rate
+from trainer.side import Side
 
 HEARING = ("adversarial", "latent")  # groups in which the model listens to the critic
 PENALTIES = ("penalty", "lipschitz")  # groups with second derivatives: every PENALTY_EVERY-th of the critic's steps
@@ -76,15 +79,12 @@ def _slope(loss: Tensor, at: Tensor | None) -> Tensor | None:
 
 
 class Adversary:
-    """The critic's optimiser, randomness and running accuracy. Continues exactly from its `tensors` and `facts`."""
+    """The critic's optimiser and running accuracy. Continues exactly from its side's `tensors` and its `facts`."""
 
-    def __init__(self, critic: Critic, config: Config, device: torch.device) -> None:
+    def __init__(self, critic: Critic, config: Config, fabric: Fabric) -> None:
         self.critic, self.config = critic, config
         self.trained = list(critic.parameters())
-        self.optimiser = torch.optim.AdamW(
-            self.trained, lr=RATE * config.train.lr, betas=(0.0, 0.99), weight_decay=0.0, fused=True
-        )
-        self.noise = torch.Generator(device=device).manual_seed(config.train.seed)
+        self.side = Side(fabric, self.trained, RATE * config.train.lr, (0.0, 0.99), 0.0)
         self.taken = 0
         self.accuracy: float | None = None  # running; unknown until the critic has judged something
 
@@ -92,44 +92,33 @@ class Adversary:
         """Groups of terms that the model leaves out in a step."""
         return () if hears(step, self.config.train.steps, self.config.loss) else HEARING
 
+    def learns(self, step: int) -> bool:
+        """Whether it is the critic's turn."""
+        return learns(step, self.config.train.steps, self.config.loss)
+
     def advance(
-        self,
-        step: int,
-        loss: Callable[[torch.Generator, tuple[str, ...]], tuple[Tensor, Mapping[str, Tensor]]],
-        backward: Callable[[Tensor], object],
+        self, step: int, look: Callable[[tuple[str, ...]], dict[str, float]], factor: float = 1.0
     ) -> dict[str, float]:
-        """One step of the critic if it is its turn. `loss` is given noise and the groups to leave out.
+        """One step of the critic, at its rate times a factor.
 
-        While it is too sure of itself in stage 3 it learns of latents alone. A gradient that is no number is skipped.
+        `look` is given the groups to leave out; it adds up gradients and returns the losses, "critic" among them.
+        While the critic is too sure of itself in stage 3 it learns of latents alone. A gradient that is no number is
+        skipped.
         """
-        t, config = self.config.train, self.config.loss
-        if not learns(step, t.steps, config):
-            return {}
-        rise = min((self.taken + 1) / max(t.lr_warmup, 1), 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = RATE * rise * learning_rate(step, t.steps, t.lr, 0)
-        objective, values = loss(self.noise, self._left_out(step))
-        losses = {name: float(value) for name, value in values.items()}
+        t = self.config.train
+        losses = look(self._left_out(step))
         self._saw(losses)
-        waits = stage(step, t.steps, config) == 3 and (self.accuracy or 0.0) > SURE
+        waits = stage(step, t.steps, self.config.loss) == 3 and (self.accuracy or 0.0) > SURE
         if waits:
-            objective, _ = loss(self.noise, JUDGING + WARM_START)
-        norm = self._learn(objective, backward) if objective.requires_grad else 0.0
-        self.taken += 1
-        return losses | {
-            "critic": float(objective.detach()),
-            "critic_gradient": norm,
-            "critic_waits": float(waits),
-        }
-
-    def _learn(self, objective: Tensor, backward: Callable[[Tensor], object]) -> float:
-        backward(objective)
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.train.clip)
-        if torch.isfinite(norm):
-            self.optimiser.step()
+            self.side.forget()
+            losses["critic"] = look(JUDGING + WARM_START)["critic"]
+        rise = min((self.taken + 1) / max(t.lr_warmup, 1), 1.0)
+        rate = factor * RATE * rise * learning_rate(step, t.steps, t.lr, 0, t.lr_schedule)
+        norm = self.side.step(rate, t.clip, self.critic)
+        if math.isfinite(norm):
             self.critic.settle()
-        self.optimiser.zero_grad(set_to_none=True)
-        return float(norm)
+        self.taken += 1
+        return losses | {"critic_gradient": norm, "critic_waits": float(waits)}
 
     def _left_out(self, step: int) -> tuple[str, ...]:
         if warming(step, self.config.train.steps, self.config.loss):
@@ -142,32 +131,10 @@ class Adversary:
             now = sum(right) / len(right)
             self.accuracy = now if self.accuracy is None else MEMORY * self.accuracy + (1 - MEMORY) * now
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold besides the critic's weights."""
-        return {"critic.noise": self.noise.get_state()} | adam_state(self.optimiser, self.trained, "critic.adam")
-
     def facts(self) -> dict[str, Any]:
-        """The rest of it, as plain data."""
+        """What a checkpoint must hold besides the critic's weights and its side, as plain data."""
         return {"taken": self.taken, "accuracy": self.accuracy}
 
-    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def put_facts(self, facts: Mapping[str, Any]) -> None:
         """Continue where a checkpoint stood."""
-        restore_adam(self.optimiser, self.trained, "critic.adam", tensors)
-        self.noise.set_state(tensors["critic.noise"].cpu())
         self.taken, self.accuracy = facts["taken"], facts["accuracy"]
-
-
-def adam_state(optimiser: torch.optim.Optimizer, trained: list[nn.Parameter], prefix: str) -> dict[str, Tensor]:
-    """The optimiser's tensors by the place of the parameter they belong to."""
-    state = optimiser.state
-    return {f"{prefix}.{i}.{k}": v for i, p in enumerate(trained) for k, v in state[p].items() if isinstance(v, Tensor)}
-
-
-def restore_adam(
-    optimiser: torch.optim.Optimizer, trained: list[nn.Parameter], prefix: str, tensors: Mapping[str, Tensor]
-) -> None:
-    """Put them back."""
-    for i, p in enumerate(trained):
-        mine = f"{prefix}.{i}."
-        kept = {k.removeprefix(mine): v for k, v in tensors.items() if k.startswith(mine)}
-        optimiser.state[p] = {k: v.to(p.device if k != "step" else "cpu") for k, v in kept.items()}

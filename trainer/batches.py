@@ -96,8 +96,8 @@ class Windows:
         """Fixed windows to measure on; see `held_out` below."""
         return held_out(self, per_corpus)
 
-    def draw(self, rng: Generator) -> Batch:
-        """A random batch, transposed and with edited twins."""
+    def draw(self, rng: Generator, progress: float = 1.0) -> Batch:
+        """A random batch, transposed and with edited twins; `progress` of the run changes nothing yet."""
         bucket = int(rng.choice(len(self.buckets), p=self.bucket_odds))
         chosen = rng.choice(self.buckets[bucket], self.size[bucket], p=self.odds[bucket])
         return self.make(chosen, rng, self.config.edited_pairs, self.config.transpose)

@@ -119,7 +119,7 @@ class EventWindows:
         self.odds = odds[self.pieces] / max(odds[self.pieces].sum(), 1e-12)
         self.rows = max(config.events_per_step // config.event_window, 1)
 
-    def draw(self, rng: Generator) -> EventBatch:
+    def draw(self, rng: Generator, progress: float = 1.0) -> EventBatch:
         """A random batch, each row transposed by itself."""
         rows = []
         for piece in rng.choice(self.pieces, self.rows, p=self.odds).tolist():
@@ -184,6 +184,10 @@ class EventObjective(nn.Module):
         self.spread = nn.ParameterDict()
         self.weights = nn.Buffer(weights(), persistent=False)
 
+    def amount(self, batch: EventBatch) -> float:
+        """What the objective of a batch was divided by: tokens to predict, by their weights."""
+        return float((self.weights[batch.ids[:, 1:]] * batch.mask[:, 1:]).sum())
+
     def forward(
         self,
         batch: EventBatch,
@@ -201,7 +205,7 @@ class EventObjective(nn.Module):
         read = batch.ids[:, :-1]
         if self.config.word_dropout and generator is not None and self.model.training:
             read = hidden(read, self.config.word_dropout, generator)
-        logits = self.model.events(read, batch.places[:, :-1])
+        logits = self.model.events(read, batch.places[:, :-1]).float()
         target, counts = batch.ids[:, 1:], batch.mask[:, 1:]
         nats = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape) * counts
         weight = self.weights[target] * counts

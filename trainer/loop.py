@@ -1,228 +1,66 @@
 """The training job: a generator of steps that checkpoints, resumes, measures held-out loss and stops early.
 
-Every yield is a cancel point. The same generator serves the studio, the command line and the tests.
+Every yield is a cancel point. The same generator serves the studio, the command line and the tests; under torchrun
+every process runs it, and the first one alone writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+import math
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from engine import checkpoint
 from engine.config import Config
-from engine.model.latents import LEVELS
 from engine.model.vaegan import MusicTransformerVAEGAN
-from trainer.adversary import HEARING, Adversary, adam_state, restore_adam
-from trainer.batches import Batch
-from trainer.events import EventBatch
-from trainer.losses import CRITIC
-from trainer.objective import note_f1, objective_of
-from trainer.schedules import KlWeight, learning_rate
+from trainer.averages import mean_of
+from trainer.draws import AnyBatch, Draws, Source
+from trainer.processes import agreed, launched
+from trainer.run import Run, Taken
+from trainer.run import Weights as Weights
+from trainer.stopping import improved
 
-KEEP = 2
-EMA_EVERY = 8
 APART = ("prior.", "critic.")  # parts with an optimiser of their own
+LOG = "steps.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of training (n counts from 1) showed: "loss" in nats per note, terms in nats per 4/4 bar."""
+    """What one step of training (n counts from 1) showed: "loss" in nats per note, terms in nats per 4/4 bar.
+
+    `rates` hold what is no loss: learning_rate, kl_factor, gradient_norm, notes_per_second (of all processes),
+    memory_mb, and gpu_memory_mb and loss_scale where there are such.
+    """
 
     n: int
     steps: int
-    seconds: float
+    seconds: float  # of training since the run began, over all its sittings
     train: dict[str, float]
     held_out: dict[str, float] | None = None
     message: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
 
     def line(self) -> str:
         """One JSON line, as in steps.jsonl."""
         row = {"n": self.n, "steps": self.steps, "seconds": round(self.seconds, 3), "train": self.train}
-        return json.dumps(row | {"held_out": self.held_out, "message": self.message})
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Which tensors a run keeps in its checkpoints, and how they return: a whole model's, or an adapter's."""
-
-    get: Callable[[], Mapping[str, Tensor]]
-    put: Callable[[Mapping[str, Tensor]], object]
-
-
-class Run:
-    """Everything a run needs to continue exactly: model, optimiser, averages, randomness."""
-
-    def __init__(
-        self,
-        model: MusicTransformerVAEGAN,
-        trained: list[nn.Parameter],
-        config: Config,
-        fabric: Fabric,
-        weights: Weights | None = None,
-    ) -> None:
-        self.model, self.config, self.fabric = model, config, fabric
-        self.weights = weights or Weights(model.state_dict, model.load)
-        objective = objective_of(model, config.loss)
-        self.spread = objective.spread
-        self.trained = trained = [*trained, *self.spread.values()]
-        optimiser = torch.optim.AdamW(
-            trained, lr=config.train.lr, betas=(0.9, 0.98), weight_decay=config.train.weight_decay, fused=True
-        )
-        self.objective, self.optimiser = fabric.setup(objective, optimiser)
-        self.adversary = None
-        if model.critic is not None and weights is None:  # an adapter keeps nothing of a critic
-            self.adversary = Adversary(model.critic, config, fabric.device)
-        self.kl = KlWeight(config.loss)
-        self.average = [p.detach().clone() for p in trained]
-        self.rng = np.random.default_rng(config.train.seed)
-        self.noise = torch.Generator(device=fabric.device).manual_seed(config.train.seed)
-        self.step, self.best, self.since_best = 0, float("inf"), 0
-
-    def advance(self, windows: Source) -> dict[str, float]:
-        """One optimiser step; the train losses it saw."""
-        t = self.config.train
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, t.steps, t.lr, t.lr_warmup)
-        batch = windows.draw(self.rng).to(self.fabric.device)
-        warmup = self.kl.at(self.step, t.steps)
-        deaf = self.adversary.deaf(self.step) if self.adversary else HEARING
-        objective, values, _ = self.objective(batch, warmup, self.noise, skip=deaf)
-        self.fabric.backward(objective)
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, t.clip)
-        if torch.isfinite(norm):
-            self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        heard = self._teach_critic(batch)
-        self.step += 1
-        if self.step % EMA_EVERY == 0:
-            keep = min(t.ema, (self.step + 1) / (self.step + 10)) ** EMA_EVERY
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.trained], 1 - keep)
-        losses = {name: float(value) for name, value in values.items()}
-        self.kl.saw(sum(losses.get(f"kl_{level}", 0.0) for level in LEVELS))
-        return losses | heard | {"objective": float(objective.detach()), "gradient": float(norm), "kl_factor": warmup}
-
-    def _teach_critic(self, batch: Batch | EventBatch) -> dict[str, float]:
-        """The critic's losses on a batch, if there is one and it is its turn."""
-        if self.adversary is None:
-            return {}
-
-        def loss(noise: torch.Generator, skip: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-            objective, values, _ = self.objective(batch, 1.0, noise, side=CRITIC, skip=skip)
-            return objective, values
-
-        return self.adversary.advance(self.step, loss, self.fabric.backward)
-
-    def averaged(self) -> _Swapped:
-        """A context in which the model has its averaged weights."""
-        return _Swapped(self.trained, self.average)
-
-    @torch.no_grad()
-    def measure(self, batches: list[tuple[str, Any]]) -> dict[str, float]:
-        """Held-out losses at full KL weight from a fixed sample of z, and note F1 from the mean (not of events)."""
-        sums: dict[str, list[float]] = {}
-        f1: dict[str, list[np.ndarray]] = {}
-        weights: list[float] = []
-        with self.averaged():
-            self.model.eval()
-            for name, plain in batches:
-                batch = plain.to(self.fabric.device)
-                noise = torch.Generator(device=self.fabric.device).manual_seed(0)
-                objective, terms, _ = self.objective(batch, 1.0, noise, skip=HEARING)
-                for key, value in [("objective", objective), *terms.items()]:
-                    sums.setdefault(key, []).append(float(value))
-                weights.append(batch.size)
-                if isinstance(batch, EventBatch):
-                    continue  # events have no bars to compare with
-                onsets = self.objective(batch, 1.0, None, True, skip=HEARING)[2]
-                score = note_f1(onsets, batch.target, batch.bars, self.config.model.threshold)
-                full = torch.bincount(batch.target.bar, minlength=len(score)).cpu().numpy() > 0
-                f1.setdefault(name, []).append(score[full])
-            self.model.train()
-        out = {key: float(np.average(values, weights=weights)) for key, values in sums.items()}
-        each = {name: float(np.concatenate(parts).mean()) for name, parts in f1.items()}
-        whole = {"f1": float(np.mean(list(each.values())))} if each else {}
-        return out | {f"f1_{name}": value for name, value in each.items()} | whole
-
-    def save(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Write checkpoint step-N; the oldest beyond KEEP are removed."""
-        state: dict[str, Tensor] = {"noise": self.noise.get_state()}
-        with self.averaged():
-            weights = {k: v.clone() for k, v in self.weights.get().items()}
-            state |= {f"spread.{n}": s.detach().clone() for n, s in self.spread.items()}  # no part of the weights
-        state |= {f"raw.{i}": p for i, p in enumerate(self.trained)}
-        state |= adam_state(self.optimiser, self.trained, "adam")
-        at = {"step": self.step, "best": self.best, "since_best": self.since_best, "rng": self.rng.bit_generator.state}
-        at["kl_factor"] = self.kl.factor
-        if self.adversary is not None:
-            state |= self.adversary.tensors()
-            at["adversary"] = self.adversary.facts()
-        checkpoint.save(folder / f"step-{self.step:07d}", weights, self.config, facts | {"run": at}, training=state)
-        for old in sorted(folder.glob("step-*"))[:-KEEP]:
-            shutil.rmtree(old)
-
-    def restore(self, saved: checkpoint.Checkpoint) -> None:
-        """Continue where a checkpoint stood, bit for bit."""
-        self.weights.put(saved.tensors())
-        state = saved.tensors("training")
-        with torch.no_grad():
-            for n, s in self.spread.items():
-                s.copy_(state[f"spread.{n}"])
-            for mine, p in zip(self.average, self.trained, strict=True):
-                mine.copy_(p)
-            for i, p in enumerate(self.trained):
-                p.copy_(state[f"raw.{i}"])
-        restore_adam(self.optimiser, self.trained, "adam", state)
-        self.noise.set_state(state["noise"].cpu())
-        at = saved.facts["run"]
-        self.step, self.best, self.since_best = at["step"], at["best"], at["since_best"]
-        self.rng.bit_generator.state, self.kl.factor = at["rng"], at["kl_factor"]
-        if self.adversary is not None:
-            self.adversary.restore(state, at["adversary"])
-
-
-class _Swapped:
-    """Swaps averaged weights in, and the raw ones back."""
-
-    def __init__(self, trained: list[nn.Parameter], average: list[Tensor]) -> None:
-        self.pairs = list(zip(trained, average, strict=True))
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for p, a in self.pairs:
-            kept = p.detach().clone()
-            p.copy_(a)
-            a.copy_(kept)
-
-
-class Source(Protocol):
-    """What a run draws its batches from: `Windows`, `EventWindows`, or a mixture."""
-
-    def draw(self, rng: np.random.Generator) -> Batch | EventBatch:
-        """A random batch."""
-        ...
+        return json.dumps(row | {"held_out": self.held_out, "message": self.message, "rates": self.rates})
 
 
 class HeldOut(Protocol):
     """What a run is measured on."""
 
-    def held_out(self, per_corpus: int) -> Iterator[tuple[str, Batch | EventBatch]]:
+    def held_out(self, per_corpus: int) -> Iterator[tuple[str, AnyBatch]]:
         """The same batches, each with the name of its corpus, whenever asked."""
         ...
 
@@ -242,66 +80,178 @@ def train(
     accelerator: str = "auto",
     held_out_windows: int = 12,
     measure_first: bool = False,
+    fabric: Fabric | None = None,
 ) -> Iterator[Step]:
-    """Train until the steps are done or held-out loss has not improved for `patience` measurements.
+    """Train until the steps are done or no figure of `stop_on` has improved for `patience` measurements.
 
     Writes `steps.jsonl`, checkpoints `step-N`, and `best` (averaged weights of the best held-out loss) below `out`.
     `trained` limits what moves and `weights` what is kept (an adapter); the default is everything but the prior, which
     has its own run. `start` is a model folder whose weights the run begins with; a critic may be missing on
     either side. With `measure_first` step 0 holds the held-out losses before training, which `best` must beat.
+    Raises MorphonyError when numbers fail three times in a row, or memory is too short for one window.
     """
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)
-    fabric = Fabric(accelerator=accelerator, devices=1)
+    fabric = fabric or launched(config.train, accelerator)
     if model is None:
         model = MusicTransformerVAEGAN(config.model)
     if trained is None:
         trained = [p for n, p in model.named_parameters() if not n.startswith(APART)]
     if start is not None:
         model.load(checkpoint.Checkpoint(start).tensors())
+    folder = Folder(out, config, fabric, facts)
     run = Run(model, trained, config, fabric, weights)
-    out.mkdir(parents=True, exist_ok=True)
-    message = ""
-    if resume:
-        saved, passed = checkpoint.newest(out)
-        message = " ".join(passed)
-        if saved is not None:
-            run.restore(saved)
+    said = folder.resume(run) if resume else []
     batches = list(valid.held_out(held_out_windows))
-    began = time.monotonic()
-    earlier = _lines_until(out / "steps.jsonl", run.step) if run.step else []
-    with (out / "steps.jsonl").open("w", encoding="utf-8") as log:
-        log.writelines(earlier)
-        if measure_first and run.step == 0:
-            before = Step(0, config.train.steps, 0.0, {}, run.measure(batches))
-            run.best = before.held_out["loss"] if before.held_out else run.best
-            log.write(before.line() + "\n")
-            log.flush()
+    t = config.train
+    with ExitStack() as stack:
+        draws = stack.enter_context(Draws(windows, t, fabric))
+        log = stack.enter_context(folder.log(run.at.step))
+        if measure_first and run.at.step == 0:
+            before = Step(0, t.steps, 0.0, {}, run.measure(batches))
+            run.at.best = (before.held_out or {}).get("loss", math.inf)
+            log.add(before)
             yield before
-        while run.step < config.train.steps:
-            losses = run.advance(windows)
+        while run.at.step < t.steps and run.at.since_best < t.patience:
+            taken = run.advance(draws)
+            last = run.at.step == t.steps
             measured = None
-            if run.step % config.train.evaluate_every == 0 or run.step == config.train.steps:
+            if last or run.at.step % t.evaluate_every == 0:
                 measured = run.measure(batches)
-                run.since_best += 1
-                if measured["loss"] < run.best:
-                    run.best, run.since_best = measured["loss"], 0
-                    with run.averaged():
-                        saved_facts = facts | {"step": run.step, "held_out": measured}
-                        checkpoint.save(out / "best", run.weights.get(), config, saved_facts)
-            if run.step % config.train.checkpoint_every == 0 or run.step == config.train.steps:
-                run.save(out, facts)
-            stopped = run.since_best >= config.train.patience
+                folder.judge(run, measured)
+            stopped = run.at.since_best >= t.patience
             if stopped:
-                tries = config.train.patience
-                message = f"Held-out loss has not improved for {tries} measurements, so the run stopped early."
-            step = Step(run.step, config.train.steps, time.monotonic() - began, losses, measured, message)
-            message = ""
-            log.write(step.line() + "\n")
-            log.flush()
+                said.append(
+                    f"{_named(t.stop_on)} not improved for {t.patience} measurements, so the run stopped early."
+                )
+            if (last or stopped) and t.average != "none":
+                said += folder.average(run, batches, measured)
+            step = _step(run, taken, measured, said)
+            log.add(step)
+            if last or stopped or run.at.step % t.checkpoint_every == 0:
+                log.settle()
+                folder.keep(run, measured)
+            said = []
             yield step
-            if stopped:
-                return
+
+
+def _step(run: Run, taken: Taken, measured: dict[str, float] | None, said: list[str]) -> Step:
+    message = " ".join([taken.message, *said]).strip()
+    rates = taken.rates
+    return Step(run.at.step, run.config.train.steps, run.at.seconds, taken.losses, measured, message, rates=rates)
+
+
+def _named(figures: tuple[str, ...]) -> str:
+    """The figures that stopping looks at, as the subject of a sentence."""
+    if len(figures) == 1:
+        return f"Held-out {figures[0]} has"
+    return f"Held-out {', '.join(figures[:-1])} and {figures[-1]} have"
+
+
+class Folder:
+    """What a run writes, and when. Only the first process writes; all of them ask at the same places."""
+
+    def __init__(self, place: Path, config: Config, fabric: Fabric, facts: dict[str, Any]) -> None:
+        self.place, self.config, self.fabric, self.facts = place, config, fabric, facts
+        self.writes = fabric.is_global_zero
+        if self.writes:
+            place.mkdir(parents=True, exist_ok=True)
+            checkpoint.tidy(place)
+        fabric.barrier()
+
+    def resume(self, run: Run) -> list[str]:
+        """Bring a run to its newest whole checkpoint; sentences for what was passed over."""
+        saved, passed = checkpoint.newest(self.place) if self.writes else (None, [])
+        (step,) = agreed(self.fabric, [-1.0 if saved is None else float(saved.folder.name.partition("-")[2])])
+        if step < 0:
+            return passed
+        run.restore(saved or checkpoint.Checkpoint(self.place / f"step-{int(step):07d}"))
+        (lost,) = agreed(self.fabric, [float(run.at.best_step > 0 and not checkpoint.is_whole(self.place / "best"))])
+        if lost:
+            run.at.best, run.at.best_step = math.inf, 0
+            passed.append("best is missing or damaged; the next measurement makes a new one.")
+        return passed
+
+    def log(self, step: int) -> Log:
+        """The log, with what an interrupted run wrote up to the step it continues from."""
+        return Log(self.place / LOG if self.writes else Path(os.devnull), step)
+
+    def judge(self, run: Run, measured: dict[str, float]) -> None:
+        """Take note of a measurement: schedules, patience, and `best` where the loss is the lowest so far."""
+        at = run.at
+        run.plateau.saw(measured["loss"])
+        at.since_best = 0 if improved(at.figures, measured, self.config.train) else at.since_best + 1
+        if measured["loss"] < at.best:
+            at.best, at.best_step = measured["loss"], at.step
+            self._write(self.place / "best", run.averaged_weights(), {"step": at.step, "held_out": measured})
+
+    def keep(self, run: Run, measured: dict[str, float] | None) -> None:
+        """Write checkpoint step-N, and remove those that need not stay."""
+        run.snapshot = run.photographed()  # so that an interrupted run and this one come back to the same
+        weights, tensors = run.averaged_weights(), run.tensors()
+        facts = {"run": run.facts(), "held_out": measured}
+        self._write(self.place / f"step-{run.at.step:07d}", weights, facts, training=tensors)
+        if self.writes:
+            checkpoint.prune(self.place, self.config.train.keep, self.config.train.keep_best)
+
+    def average(self, run: Run, batches: list[tuple[str, AnyBatch]], measured: dict[str, float] | None) -> list[str]:
+        """Let `best` be the mean of the last or best checkpoints' weights where that measures better; which it is."""
+        t = self.config.train
+        number = max(t.keep if t.average == "last" else t.keep_best, 2)
+        there = {place: checkpoint.held_out_loss(place) for place in checkpoint.steps(self.place)}
+        now = self.place / f"step-{run.at.step:07d}"  # not written yet
+        there[now] = measured["loss"] if measured else math.inf
+        chosen = sorted(there)[-number:] if t.average == "last" else sorted(there, key=lambda p: there[p])[:number]
+        if len(chosen) < 2:
+            return ["There are not two checkpoints to average, so best stays as it is."]
+        own = run.averaged_weights()
+        mean = mean_of(own if place == now else checkpoint.Checkpoint(place).tensors() for place in chosen)
+        run.put_averaged(mean)
+        found = run.measure(batches)
+        steps = sorted(int(place.name.partition("-")[2]) for place in chosen)
+        what = f"The mean of {len(steps)} checkpoints (steps {', '.join(map(str, steps))}) has held-out loss"
+        if found["loss"] < run.at.best:
+            said = (
+                f"{what} {found['loss']:.4f}, below the {run.at.best:.4f} of step {run.at.best_step}: it is best now."
+            )
+            run.at.best, run.at.best_step = found["loss"], run.at.step
+            self._write(self.place / "best", mean, {"step": run.at.step, "averaged": steps, "held_out": found})
+        else:
+            said = f"{what} {found['loss']:.4f}, no better than {run.at.best:.4f}: step {run.at.best_step} stays best."
+        run.put_averaged(own)
+        return [said]
+
+    def _write(self, place: Path, weights: dict[str, Any], facts: dict[str, Any], **more: dict[str, Any]) -> None:
+        if self.writes:
+            checkpoint.save(place, weights, self.config, self.facts | facts, **more)
+        self.fabric.barrier()
+
+
+class Log:
+    """steps.jsonl: a line a step, written before the checkpoint that makes the step the last to be done."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        if path.name == LOG:
+            fresh = path.with_name(f"{LOG}.tmp")
+            fresh.write_text("".join(_lines_until(path, step)) if step else "", encoding="utf-8")
+            fresh.replace(path)
+        self.file: TextIO = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def add(self, step: Step) -> None:
+        """Write a step where a reader sees it at once."""
+        self.file.write(step.line() + "\n")
+        self.file.flush()
+
+    def settle(self) -> None:
+        """Have it on the disk."""
+        with contextlib.suppress(OSError):
+            os.fsync(self.file.fileno())
 
 
 def _lines_until(log: Path, step: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,10 +12,14 @@ from torch import Tensor, nn
 from engine.config import LossConfig, ModelConfig
 from engine.model import fields as f
 from engine.model.batch import Bars, Notes
+from engine.model.decoder import Fields
+from engine.model.latents import Normal, Posterior
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Batch
 from trainer.events import EventObjective
 from trainer.losses import CRITIC, MODEL, REGISTRY, Decoded, check, fits, total, weight_of
+
+S = TypeVar("S", Fields, Posterior, Normal)
 
 
 class Objective(nn.Module):
@@ -27,6 +32,10 @@ class Objective(nn.Module):
         on = [t for t in REGISTRY.values() if t.side == MODEL and fits(t, model) and weight_of(t, self.config) > 0]
         chosen = [t for t in on if t.balanced and config.balance == "uncertainty"]
         self.spread = nn.ParameterDict({t.name: nn.Parameter(torch.zeros(())) for t in chosen})
+
+    def amount(self, batch: Batch) -> float:
+        """What the objective of a batch was divided by: its length in 4/4 bars."""
+        return batch.size
 
     def forward(
         self,
@@ -43,7 +52,8 @@ class Objective(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and side != CRITIC):
             decoded = self.decode(batch, warmup, generator, mean)
-        objective, values = total(decoded, dict(self.spread.items()), skip, side)
+        with torch.autocast(decoded.onsets.device.type, enabled=False):  # sums of many nats need all their digits
+            objective, values = total(decoded, dict(self.spread.items()), skip, side)
         return objective, values, decoded.onsets
 
     def decode(self, batch: Batch, warmup: float, generator: torch.Generator | None, mean: bool) -> Decoded:
@@ -53,10 +63,11 @@ class Objective(nn.Module):
             read = hidden(read, share, generator)
         posterior = self.model.encode(read, batch.bars, generator, mean)
         slots = self.model.slots(posterior.z_global, posterior.z_local, posterior.z_fine, batch.bars, batch.offsets)
+        slots = slots.float()
         fields = self.model.decoder.fields(slots, batch.target.bar, batch.target.cell, batch.offsets)
-        onsets = self.model.decoder.onsets(slots)
+        onsets = self.model.decoder.onsets(slots).float()
         return Decoded(
-            batch.target, batch.bars, onsets, fields, posterior, warmup, self.config, self.model,
+            batch.target, batch.bars, onsets, _single(fields), _single(posterior), warmup, self.config, self.model,
             batch.source, batch.offsets, slots, None if mean else generator, batch.styles, batch.deviations,
         )  # fmt: skip
 
@@ -78,6 +89,12 @@ def effective(loss: LossConfig, model: ModelConfig) -> LossConfig:
         return loss
     plain = {t.name: 1.0 for t in REGISTRY.values() if t.group == "kl"}
     return replace(loss, beta=1.0, weights={**loss.weights, **plain})
+
+
+def _single(value: S) -> S:
+    """A dataclass of tensors, or of such dataclasses, in 32 bits."""
+    each = {field.name: getattr(value, field.name) for field in fields(value)}
+    return type(value)(**{n: v.float() if isinstance(v, Tensor) else _single(v) for n, v in each.items()})
 
 
 def note_f1(onsets: Tensor, target: Notes, bars: Bars, threshold: float) -> np.ndarray:

@@ -37,9 +37,9 @@ class Mixed:
     def __init__(self, own: Windows, base: Windows) -> None:
         self.own, self.base = own, base
 
-    def draw(self, rng: np.random.Generator) -> Batch:
+    def draw(self, rng: np.random.Generator, progress: float = 1.0) -> Batch:
         """A batch of one or the other."""
-        return (self.base if rng.random() < REPLAY else self.own).draw(rng)
+        return (self.base if rng.random() < REPLAY else self.own).draw(rng, progress)
 
 
 def personalise(

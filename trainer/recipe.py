@@ -27,6 +27,7 @@ from trainer.evaluate import evaluate
 from trainer.events import EventCorpus, EventWindows
 from trainer.loop import Step, train
 from trainer.prior import train_prior
+from trainer.processes import launched
 
 HELD_OUT = 0.05  # share of the pieces the losses are measured on where no held-out music is named
 PRIOR_STEPS = 3000
@@ -55,22 +56,25 @@ def make(
     finished: bool = False,
 ) -> Iterator[Step]:
     """Train below `out`, from the weights of a model folder `start` if there is one; with `finished` go on until
-    `out/model` is a folder the studio opens.
+    `out/model` is a folder the studio opens. Under torchrun every process must call this.
 
     Raises MorphonyError when nothing can be used, or when `out` holds a run that is not to be resumed.
     """
     if (out / "steps.jsonl").exists() and not resume:
         raise MorphonyError(f"{out} holds a run already; resume it or choose another folder.")
+    fabric = launched(config.train, accelerator)
+    finished = finished and fabric.is_global_zero  # what follows is the work of one process
     if config.model.mode == "transformer":
-        heard, kept = split_events(config, music)
-        yield from train(config, heard, kept, out, {}, resume=resume, start=start, accelerator=accelerator)
+        with fabric.rank_zero_first(local=True):  # one process of a machine reads the files, the others its cache
+            heard, kept = split_events(config, music)
+        yield from train(config, heard, kept, out, {}, resume=resume, start=start, fabric=fabric)
         if finished:
             _ship(out)
         return
-    windows, valid = split(config, music)
-    spread = windows.deviations.tolist()
-    facts = {"deviations": spread}
-    yield from train(config, windows, valid, out, facts, resume=resume, start=start, accelerator=accelerator)
+    with fabric.rank_zero_first(local=True):
+        windows, valid = split(config, music)
+    facts = {"deviations": windows.deviations.tolist()}
+    yield from train(config, windows, valid, out, facts, resume=resume, start=start, fabric=fabric)
     if finished:
         yield from _finish(music, windows, valid, out)
 

@@ -1,20 +1,70 @@
-"""Step to learning rate and to KL weight. Pure functions, but for the one controller that has a state."""
+"""Step to learning rate and to KL weight. Pure functions, but for the two controllers that have a state."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.config import LossConfig
+from engine.config import LossConfig, TrainConfig
 
 DECAY = 0.25  # share of a run over which the learning rate falls to zero
 
+# ---------------------------------------------------------------- learning rate
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    """Warm up linearly, hold, then fall linearly to zero over the last quarter (Zhai et al. 2022)."""
-    rise = min((step + 1) / max(warmup, 1), 1.0)
-    fall = min((steps - step) / max(steps * DECAY, 1), 1.0)
-    return peak * min(rise, max(fall, 0.0))
+
+def hold(progress: float) -> float:
+    """The peak, then linearly to zero over the last quarter (Zhai et al. 2022)."""
+    return max(min((1 - progress) / DECAY, 1.0), 0.0)
+
+
+def half_cosine(progress: float) -> float:
+    """From the peak to zero along half a cosine (Loshchilov and Hutter 2017)."""
+    return (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+def constant(progress: float) -> float:
+    """The peak to the end."""
+    return 1.0
+
+
+RATES: dict[str, Callable[[float], float]] = {
+    "hold": hold,
+    "cosine": half_cosine,
+    "plateau": constant,  # `Plateau` lowers it
+    "constant": constant,
+}
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int, schedule: str = "hold") -> float:
+    """Warm up linearly, and no higher than the schedule has it."""
+    return peak * min((step + 1) / max(warmup, 1), 1.0, RATES[schedule](step / steps))
+
+
+@dataclass(slots=True)
+class Plateau:
+    """The factor of the rate under schedule "plateau": lower whenever held-out loss has stood still.
+
+    As torch's ReduceLROnPlateau with a relative threshold of 0.
+    """
+
+    config: TrainConfig
+    factor: float = 1.0
+    best: float = math.inf
+    since: int = 0
+
+    def saw(self, loss: float) -> None:
+        """Learn what a measurement gave."""
+        if self.config.lr_schedule != "plateau":
+            return
+        self.since += 1
+        if loss < self.best:
+            self.best, self.since = loss, 0
+        if self.since > self.config.plateau_patience:
+            self.factor, self.since = self.factor * self.config.plateau_factor, 0
+
+
+# ---------------------------------------------------------------- KL weight
 
 
 def linear(progress: float, config: LossConfig) -> float:

@@ -10,6 +10,7 @@ import importlib.util
 import multiprocessing
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, bench_decoder, files, output
+from app.cli import arguments, bench_decoder, bench_training, files, output
 from app.cli.model import open_session
 from engine.attributes import NAMES
 from engine.errors import MorphonyError
@@ -286,6 +287,14 @@ def reading(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]
     }
 
 
+def training(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """A step of training of some presets, beside torch's own encoder of the same shape and a matrix product."""
+    from trainer.recipe import Music
+
+    with tempfile.TemporaryDirectory() as cache:
+        return bench_training.compared(Music(args.input, args.where, cache=Path(cache)))
+
+
 def start(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds until a fresh process has done its first thing: help, a file's contents, torch, a loaded model."""
     programs = {
@@ -338,5 +347,6 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, floa
     "transformer": transformer,
     "codec": tokens,
     "read": reading,
+    "training": training,
     "start": start,
 }

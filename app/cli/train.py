@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app.cli import arguments, output
 from engine import config as configuration
+from engine.config import STRATEGIES
 
 STARTER = Path(__file__).resolve().parents[2] / "assets" / "configs" / "starter.yaml"
 
@@ -18,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, steps.jsonl, best, model")
     parser.add_argument("--config", type=Path, default=STARTER, metavar="YAML", help="default: the starter model's")
     parser.add_argument("--steps", type=int, metavar="N", help="instead of the configuration's number")
+    parser.add_argument("--strategy", choices=STRATEGIES, help="of several processes that torchrun started")
     parser.add_argument("--start", type=Path, metavar="DIR", help="begin with the weights of this model, not at random")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR where it stood")
     parser.add_argument("--finish", action="store_true", help="then fit the prior and colours: DIR/model opens")
@@ -33,12 +38,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         config = replace(config, train=replace(config.train, steps=args.steps))
     if args.seed:
         config = replace(config, train=replace(config.train, seed=args.seed))
+    if args.strategy is not None:
+        config = replace(config, train=replace(config.train, strategy=args.strategy))
     from trainer.recipe import Music, make
 
     music = Music(args.input, args.where, args.valid, args.valid_where, args.cache)
     accelerator = {"cuda": "gpu"}.get(args.device, args.device)
     options = {"resume": args.resume, "start": args.start, "accelerator": accelerator, "finished": args.finish}
     steps = make(config, music, args.out, **options)
+    if int(os.environ.get("RANK", 0)):  # one of many that torchrun started: the first of them speaks for all
+        deque(steps, maxlen=0)
+        sys.exit(0)
     return {
         **follow(steps),
         "out": args.out,

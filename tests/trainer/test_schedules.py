@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import LossConfig
-from trainer.schedules import DECAY, SCHEDULES, KlWeight, learning_rate
+from engine import config as configuration
+from engine.config import LossConfig, TrainConfig
+from trainer.schedules import DECAY, RATES, SCHEDULES, KlWeight, Plateau, learning_rate
 
 
 def test_the_rate_rises_holds_and_falls_to_nothing() -> None:
@@ -19,9 +21,40 @@ def test_the_rate_rises_holds_and_falls_to_nothing() -> None:
     assert rates[1000] == 0
 
 
-@given(st.integers(1, 5000), st.integers(0, 6000), st.integers(0, 500))
-def test_the_rate_is_never_negative_and_never_above_its_peak(steps: int, step: int, warmup: int) -> None:
-    assert 0 <= learning_rate(step, steps, 1.0, warmup) <= 1
+@given(st.integers(1, 5000), st.integers(0, 6000), st.integers(0, 500), st.sampled_from(sorted(RATES)))
+def test_the_rate_is_never_negative_and_never_above_its_peak(steps: int, step: int, warmup: int, name: str) -> None:
+    assert 0 <= learning_rate(step, steps, 1.0, warmup, name) <= 1
+
+
+def test_every_schedule_a_configuration_may_name_is_there() -> None:
+    assert tuple(RATES) == configuration.RATES
+
+
+def test_the_cosine_is_torch_s_own() -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 50)
+    for step in range(50):
+        assert learning_rate(step, 50, 2.0, 0, "cosine") == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        theirs.step()
+
+
+@given(st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0]), max_size=30), st.integers(1, 4))
+def test_the_plateau_is_torch_s_own(losses: list[float], patience: int) -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=patience, threshold=0, eps=0)
+    ours = Plateau(TrainConfig(lr_schedule="plateau", plateau_patience=patience))
+    for loss in losses:
+        theirs.step(loss)
+        ours.saw(loss)
+        assert ours.factor == optimiser.param_groups[0]["lr"]
+
+
+def test_no_other_schedule_heeds_the_held_out_loss() -> None:
+    plateau = Plateau(TrainConfig(plateau_patience=1))
+    for _ in range(9):
+        plateau.saw(1.0)
+    assert plateau.factor == 1
 
 
 @given(st.sampled_from(["linear", "cosine"]), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.1))

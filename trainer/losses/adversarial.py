@@ -65,6 +65,7 @@ def feature_matching(d: Decoded) -> Tensor:
     needs="critic",
     balanced=False,
     styled=True,
+    coupled="an average note of all bars",
 )
 def perceptual(d: Decoded) -> Tensor:
     """Squared distance of the frozen encoder's bar features, as a share of the target's own square (Larsen 2016)."""

@@ -92,6 +92,7 @@ for _name in NAMES:
     "attribute",
     1.0,
     "Reserves a bar latent for each attribute, so that the analysis can ask how well latents alone order bars.",
+    coupled="every two bars",
 )
 def latent_order(d: Decoded) -> Tensor:
     """Disagreement (0 to 2) of two bars' order in latent i with their order in attribute i (Pati and Lerch 2021)."""

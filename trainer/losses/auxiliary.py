@@ -156,6 +156,7 @@ def part_balance(d: Decoded) -> Tensor:
     0.1,
     "Makes notes come from their own bar's latents: another bar's must explain them worse.",
     styled=True,
+    coupled="every two bars",
 )
 def own_latent(d: Decoded) -> Tensor:
     """Nats by which a bar's notes do not tell which bar's latents they came from (van den Oord et al. 2018)."""

@@ -40,6 +40,7 @@ def rhythm_regularity(d: Decoded) -> Tensor:
     1.0,
     "Keeps the accents of a metre: onsets share out over the places of a bar as in the batch's bars of that length.",
     styled=True,
+    coupled="bars of one length",
 )
 def metre_profile(d: Decoded) -> Tensor:
     """Total variation (0 to 1) between the pooled onset places of decoded and of real bars of one length."""

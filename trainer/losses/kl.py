@@ -34,7 +34,14 @@ def _free(d: Decoded, level: str, free_bits: float) -> Tensor:
     return nats.mean(0).clamp(min=free_bits * stands_for).sum() * nats.shape[0]
 
 
-@register("kl_fine", "kl", 0.03, "Keeps bar latents where a prior can find them.", balanced=False)
+@register(
+    "kl_fine",
+    "kl",
+    0.03,
+    "Keeps bar latents where a prior can find them.",
+    balanced=False,
+    coupled="free bits count from the mean of all rows",
+)
 def kl_fine(d: Decoded) -> Tensor:
     """One latent a bar."""
     return _free(d, "fine", d.config.free_bits_fine)
@@ -46,6 +53,7 @@ def kl_fine(d: Decoded) -> Tensor:
     0.2,
     "Makes the phrase latent say little, so that one sigma of it is a large step.",
     balanced=False,
+    coupled="free bits count from the mean of all rows",
 )
 def kl_local(d: Decoded) -> Tensor:
     """One latent a phrase of four bars."""
@@ -58,6 +66,7 @@ def kl_local(d: Decoded) -> Tensor:
     0.2,
     "Makes the piece latent say little, so that one sigma of it is a large step.",
     balanced=False,
+    coupled="free bits count from the mean of all rows",
 )
 def kl_global(d: Decoded) -> Tensor:
     """One latent a piece."""

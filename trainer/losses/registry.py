@@ -125,6 +125,7 @@ class Term:
     side: str = MODEL
     balanced: bool = True  # whether uncertainty weighting may weigh it; its value must not fall below 0
     styled: bool = False  # whether it heeds `Decoded.style_factor`
+    coupled: str = ""  # what of a batch it compares; always within one process's own part: nothing is gathered
 
 
 REGISTRY: dict[str, Term] = {}
@@ -141,13 +142,14 @@ def register(
     side: str = MODEL,
     balanced: bool = True,
     styled: bool = False,
+    coupled: str = "",
 ) -> Callable[[Callable[[Decoded], Tensor]], Callable[[Decoded], Tensor]]:
     """Add a term. Raises KeyError when it names a family the vocabulary does not have."""
     for family in tokens:
         FAMILIES[family]
 
     def add(function: Callable[[Decoded], Tensor]) -> Callable[[Decoded], Tensor]:
-        REGISTRY[name] = Term(name, group, weight, reason, tokens, function, needs, side, balanced, styled)
+        REGISTRY[name] = Term(name, group, weight, reason, tokens, function, needs, side, balanced, styled, coupled)
         return function
 
     return add

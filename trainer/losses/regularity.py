@@ -27,6 +27,7 @@ TINY = 1e-4  # deviation below which a dimension is said to stand still
     "regularity",
     0.1,
     "Keeps phrase and piece latents telling music apart, which is what free bits allow and nothing else asks for.",
+    coupled="each sample with the posteriors of all rows",
 )
 def mutual_information(d: Decoded) -> Tensor:
     """Nats by which samples do not tell whose posterior they came from: ln R - I(x; z), summed over the levels.
@@ -41,6 +42,7 @@ def mutual_information(d: Decoded) -> Tensor:
     "regularity",
     0.01,
     "Makes directions of the bar latent independent as a whole, sums of several dimensions included.",
+    coupled="the covariance of all bars' posteriors",
 )
 def total_correlation(d: Decoded) -> Tensor:
     """Nats of total correlation (Watanabe 1960) of a Gaussian with the aggregate posterior's covariance.
@@ -59,6 +61,7 @@ def total_correlation(d: Decoded) -> Tensor:
     "regularity",
     10.0,
     "Makes two dimensions of the bar latent say two things, so that colour sliders do not move in pairs.",
+    coupled="the correlations of all bars' means",
 )
 def orthogonality(d: Decoded) -> Tensor:
     """Mean squared correlation (0 to 1) of every two dimensions' posterior means (after DIP-VAE, Kumar et al. 2018)."""
@@ -73,6 +76,7 @@ def orthogonality(d: Decoded) -> Tensor:
     "regularity",
     10.0,
     "Makes the bar latent leave to phrase and piece what they say, so that each level's sliders do a thing of its own.",
+    coupled="the correlations of all bars' means with those above",
 )
 def level_orthogonality(d: Decoded) -> Tensor:
     """Mean squared correlation (0 to 1) of the bar's posterior means with its phrase's and its piece's."""
@@ -87,6 +91,7 @@ def level_orthogonality(d: Decoded) -> Tensor:
     "regularity",
     1.0,
     "Lays bars that sound alike side by side, so that a small step of a slider changes few notes.",
+    coupled="every two bars",
 )
 def latent_smoothness(d: Decoded) -> Tensor:
     """Mean absolute difference of the distances of any two bars in z and in chroma and rhythm, each in its own mean."""
@@ -104,6 +109,7 @@ def latent_smoothness(d: Decoded) -> Tensor:
     "regularity",
     0.1,
     "Keeps posteriors wide enough to overlap: between points there are holes, and a slider at rest there plays noise.",
+    coupled="the mean of all rows",
 )
 def variance_floor(d: Decoded) -> Tensor:
     """Squared shortfall of the log-variances below that of a deviation of 0.05, mean a dimension, over the levels."""
@@ -116,6 +122,7 @@ def variance_floor(d: Decoded) -> Tensor:
     "regularity",
     10.0,
     "Fits all bars together to the prior, which pulling each bar to it does only at the price of what bars say.",
+    coupled="every two bars",
 )
 def aggregate_posterior(d: Decoded) -> Tensor:
     """Squared maximum mean discrepancy (0 to 1) of the bar latents from N(0, 1) (InfoVAE, Zhao et al. 2019).
@@ -136,6 +143,7 @@ def aggregate_posterior(d: Decoded) -> Tensor:
     "regularity",
     1.0,
     "Asks every dimension to differ between bars, so that none is dead weight and no slider moves nothing.",
+    coupled="the spread of all rows' means",
 )
 def active_units(d: Decoded) -> Tensor:
     """Mean shortfall (0 to 1) of the deviation of posterior means below 0.3, over levels with two rows or more."""
