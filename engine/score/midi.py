@@ -6,23 +6,18 @@ Refuses what is not a regular file or too large before reading a byte; what the 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tempfile
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import symusic
 
 from engine.errors import MorphonyError, reason
-from engine.score import midi_parser, midi_writer
-from engine.score.score import DEFAULT_TEMPO, DRUM_CHANNEL, NOTE, Meter, Score, Tempo, Track, pitched_channel
+from engine.score import midi_parser, midi_quick, midi_writer
+from engine.score.score import Score
 
 MAX_BYTES = 64 * 2**20
-_MAYBE_PROGRAM = re.compile(rb"[\xc0-\xcf][\0-\x7f]")  # every program change, and by chance something else
 
 to_bytes = midi_writer.to_bytes
 
@@ -43,9 +38,10 @@ def read_notes(path: str | os.PathLike[str]) -> Score:
     Well-formed files go through symusic, which does not tell channels: pitched tracks are numbered past the drums'.
     """
     data = read_bytes(path)
-    score = _by_symusic(data) if _is_well_formed(data) else None
-    if score is None:
+    lines = midi_quick.read(data)
+    if lines is None:
         return _only_notes(from_bytes(data, Path(path).name))
+    score = lines.score()
     midi_parser.check_limits(score, Path(path).name)
     return score
 
@@ -118,56 +114,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _is_well_formed(data: bytes) -> bool:
-    """Whether the frame of the file is exactly as the standard says, so that symusic reads it safely and rightly."""
-    kind, count, division = (int.from_bytes(data[i : i + 2], "big") for i in (8, 10, 12))
-    if data[:8] != b"MThd\0\0\0\6" or kind > 1 or not 1 <= division < 0x8000:
-        return False
-    at, tracks = 14, 0
-    while at < len(data):
-        if data[at : at + 4] != b"MTrk":
-            return False
-        at += 8 + int.from_bytes(data[at + 4 : at + 8], "big")
-        tracks += 1
-        if at > len(data) or data[at - 3 : at] != b"\xff\x2f\0":
-            return False
-    return tracks == count > 0
-
-
-def _by_symusic(data: bytes) -> Score | None:
-    """The score as symusic reads it, or None where that may differ from our own reading."""
-    try:
-        song: Any = symusic.Score.from_midi(data)  # its stubs know none of the members used below
-    except Exception:  # symusic raises a dozen kinds; our own reader then finds the reason
-        return None
-    lines = [(line, columns) for line in song.tracks if len((columns := line.notes.numpy())["time"])]
-    tracks = tuple(
-        Track(line.name, line.program, DRUM_CHANNEL if line.is_drum else pitched_channel(i), line.is_drum)
-        for i, (line, _) in enumerate(lines)
-    )
-    alike = any(a.name == b.name and a.program != b.program and a.is_drum == b.is_drum for a, b in pairwise(tracks))
-    if alike and any(len(_MAYBE_PROGRAM.findall(chunk)) > 1 for chunk in data.split(b"MTrk")):
-        return None  # maybe one line that changes its program half-way, which symusic tears in two
-    notes = np.empty(sum(len(columns["time"]) for _, columns in lines), NOTE)
-    for ours, theirs in (("tick", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
-        if lines:
-            np.concatenate([columns[theirs] for _, columns in lines], out=notes[ours], casting="unsafe")
-    notes["track"] = np.repeat(np.arange(len(lines)), [len(columns["time"]) for _, columns in lines])
-    meters = {m.time: Meter(m.time, m.numerator, m.denominator) for m in song.time_signatures}
-    speeds = song.tempos.numpy()
-    tempi = dict(zip(speeds["time"].tolist(), speeds["mspq"].tolist(), strict=True))
-    odd_timing = not all(tempi.values()) or not all(m.numerator and m.denominator for m in meters.values())
-    if odd_timing or not len(notes) or min(notes["tick"].min(), notes["duration"].min()) < 0:
-        return None  # a negative tick is one beyond 2**31, wrapped
-    return Score(
-        song.ticks_per_quarter,
-        tracks,
-        notes,
-        tuple(m for _, m in sorted(({0: Meter(0, 4, 4)} | meters).items())),
-        tuple(Tempo(*at) for at in sorted(({0: DEFAULT_TEMPO} | tempi).items())),
-    )
 
 
 def _only_notes(score: Score) -> Score:
