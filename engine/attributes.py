@@ -84,20 +84,6 @@ def measure(
     return np.array([float(stretch.measure(name)[0]) for name in NAMES])
 
 
-def measure_pieces(notes: Fields, clocks: NDArray[np.int64], piece: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(P, 12) attributes of each of many pieces, each as `measure` gives them for the whole of it.
-
-    `clocks` (N,) are the lengths of all bars, `piece` (N,) which piece each belongs to: 0, 1, ... without a gap.
-    """
-    slots = -(-clocks // CLOCKS_PER_16TH)
-    firsts = np.flatnonzero(np.diff(piece, prepend=-1))
-    before = np.concatenate([[0], np.cumsum(slots)[:-1]])
-    starts = before - before[firsts][piece]
-    quarters = np.add.reduceat(clocks, firsts) / 24
-    stretch = _Stretches(notes, piece[notes["bar"]], starts, np.add.reduceat(slots, firsts), quarters)
-    return np.stack([stretch.measure(name) for name in NAMES], -1)
-
-
 def _each_bar(notes: Fields, clocks: NDArray[np.int64]) -> _Stretches:
     starts = np.zeros(len(clocks), np.int64)
     return _Stretches(notes, notes["bar"].astype(np.int64), starts, -(-clocks // CLOCKS_PER_16TH), clocks / 24)
@@ -147,11 +133,10 @@ class _Stretches:
         return out
 
     def rhythm(self) -> NDArray[np.float64]:
-        first = np.concatenate([[0], np.cumsum(self.slots + 1)])  # one more: a note may be written past the end
-        struck = np.zeros(int(first[-1]), bool)
-        struck[first[self.group] + self.slot] = True
-        struck_each = np.add.reduceat(struck, first[:-1], dtype=np.int64) if len(struck) else np.zeros(0)
-        out: NDArray[np.float64] = struck_each / np.maximum(self.slots, 1)
+        wide = int(self.slots.max(initial=0)) + 1
+        struck = np.zeros(len(self.slots) * wide, bool)
+        struck[self.group * wide + self.slot] = True
+        out: NDArray[np.float64] = struck.reshape(-1, wide).sum(1) / np.maximum(self.slots, 1)
         return out
 
     def syncopation(self) -> NDArray[np.float64]:
@@ -196,9 +181,7 @@ class _Stretches:
 
 
 def _median(group: NDArray[np.int64], values: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
-    order = np.argsort(values, kind="stable")
-    if n_groups > 1:
-        order = order[np.argsort(group[order], kind="stable")]
+    order = np.lexsort((values, group))
     count = np.bincount(group, minlength=n_groups)
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     padded = np.concatenate([values[order], [0.0]])

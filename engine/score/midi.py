@@ -18,6 +18,7 @@ from engine.score import midi_parser, midi_quick, midi_writer
 from engine.score.score import Score
 
 MAX_BYTES = 64 * 2**20
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
 
 to_bytes = midi_writer.to_bytes
 
@@ -40,7 +41,7 @@ def read_notes(path: str | os.PathLike[str]) -> Score:
     data = read_bytes(path)
     lines = midi_quick.read(data)
     if lines is None:
-        return _only_notes(from_bytes(data, Path(path).name))
+        return only_notes(from_bytes(data, Path(path).name))
     score = lines.score()
     midi_parser.check_limits(score, Path(path).name)
     return score
@@ -48,26 +49,36 @@ def read_notes(path: str | os.PathLike[str]) -> Score:
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file of at most MAX_BYTES. Raises MorphonyError with a sentence naming the file."""
-    name = Path(path).name
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
+    name = os.path.basename(path)
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise MorphonyError(f"{name} is a folder, not a file.")
         if not stat.S_ISREG(mode):  # before opening: opening a device may already do something
             raise MorphonyError(f"{name} is not a regular file.")
-        with open(os.open(path, flags), "rb") as file:
-            found = os.fstat(file.fileno())
+        handle = os.open(path, _READING)
+        try:
+            found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise MorphonyError(f"{name} is not a regular file.")
             if found.st_size > MAX_BYTES:
                 size = f"{found.st_size / 2**20:,.0f} MiB"
                 raise MorphonyError(f"{name} is {size} large; MIDI files over {MAX_BYTES >> 20} MiB are not opened.")
-            return file.read(MAX_BYTES)
+            return _read_all(handle, found.st_size)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise MorphonyError(f"{name} cannot be read: {reason(error)}.") from error
     except ValueError as error:  # a NUL in the path
         raise MorphonyError(f"{name!r} is not a possible file name.") from error
+
+
+def _read_all(handle: int, size: int) -> bytes:
+    """What is in an open file now, MAX_BYTES at most: it may have grown, and a read may bring less than is there."""
+    data = os.read(handle, size + 1)
+    while len(data) < MAX_BYTES and (more := os.read(handle, MAX_BYTES - len(data))):
+        data += more
+    return data
 
 
 def write(score: Score, path: str | os.PathLike[str]) -> None:
@@ -116,7 +127,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _only_notes(score: Score) -> Score:
+def only_notes(score: Score) -> Score:
     """The same score without events and without tracks that hold no note."""
     used, track = np.unique(score.notes["track"], return_inverse=True)
     notes = score.notes.copy()

@@ -5,9 +5,9 @@ Knows bytes and symusic's objects. A refusal is None: the tolerant reader (`midi
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import symusic
@@ -24,8 +24,7 @@ _MAYBE_PROGRAM = re.compile(rb"[\xc0-\xcf][\0-\x7f]")  # every program change, a
 _DENOMINATORS = tuple(1 << n for n in range(8))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of notes; the columns hold one row a note, in order of time."""
 
     name: str
@@ -37,8 +36,7 @@ class Line:
     velocity: NDArray[np.integer]
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(NamedTuple):
     """What a scan needs of a file: lines that hold notes, meters and tempi in order of time, each from tick 0 on."""
 
     ticks_per_quarter: int
@@ -65,8 +63,11 @@ class Lines:
         )
 
 
-def read(data: bytes) -> Lines | None:
-    """The notes, meters and tempi of a file, or None where our own reading may differ."""
+def read(data: bytes, programs: bool = True) -> Lines | None:
+    """The notes, meters and tempi of a file, or None where our own reading may differ.
+
+    Without `programs` that of a line may be another than it plays by, when a chunk has left it to a different one.
+    """
     if not is_well_formed(data):
         return None
     try:
@@ -79,12 +80,12 @@ def read(data: bytes) -> Lines | None:
         tick, duration = columns["time"], columns["duration"]
         if not len(tick):
             continue
-        if tick[0] < 0 or duration.min() < 0 or tick.min() < 0:
-            return None  # a negative tick is one beyond 2**31, wrapped
+        if (tick | duration).min() < 0:
+            return None  # one beyond 2**31, wrapped
         lines.append(
             Line(track.name, track.program, track.is_drum, tick, duration, columns["pitch"], columns["velocity"])
         )
-    if not lines or (_may_be_torn(lines, data) and not _programs_are_plain(data)):
+    if not lines or (_may_be_torn(lines, data) and not _programs_are_plain(data, programs)):
         return None
     meters = {m.time: (m.time, m.numerator, m.denominator) for m in song.time_signatures}
     if not all(numerator and denominator in _DENOMINATORS for _, numerator, denominator in meters.values()):
@@ -125,29 +126,30 @@ def is_well_formed(data: bytes) -> bool:
 def _may_be_torn(lines: list[Line], data: bytes) -> bool:
     """Whether two neighbours could be one line that changes its program half-way, which symusic tears in two."""
     alike = any(
-        a.program != b.program and a.is_drum == b.is_drum and a.name == b.name
-        for a, b in zip(lines, lines[1:], strict=False)
+        a.program != b.program and a.is_drum == b.is_drum and a.name == b.name for a, b in itertools.pairwise(lines)
     )
     return alike and any(len(_MAYBE_PROGRAM.findall(chunk)) > 1 for chunk in data.split(b"MTrk"))
 
 
-def _programs_are_plain(data: bytes) -> bool:
-    """Whether, in a well-formed file, every line has one program that symusic sees as we do.
+def _programs_are_plain(data: bytes, programs: bool) -> bool:
+    """Whether, in a well-formed file, every line keeps one program; with `programs`: the one that symusic sees.
 
-    Reads every event: each is as the standard says, no channel changes its program within a chunk once it has one or
-    has played, and none plays by a program that another chunk chose.
+    Reads every event (without `programs` only where one may change): each is as the standard says, no channel changes
+    its program within a chunk once it has one or has played, and none plays by a program that another chunk chose.
     """
     at, chosen, borrowed = 14, set[int](), set[int]()
     while at < len(data):
         end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")
-        found = _programs(data[at + 8 : end])
+        chunk = data[at + 8 : end]
+        at = end
+        if not programs and len(_MAYBE_PROGRAM.findall(chunk)) < 2:
+            continue
+        found = _programs(chunk)
         if found is None:
             return False
-        programs, played = found
-        chosen |= {channel for channel, program in programs.items() if program}
-        borrowed |= played - programs.keys()
-        at = end
-    return not chosen & borrowed
+        chosen |= {channel for channel, program in found[0].items() if program}
+        borrowed |= found[1] - found[0].keys()
+    return not (programs and chosen & borrowed)
 
 
 def _programs(chunk: bytes) -> tuple[dict[int, int], set[int]] | None:
