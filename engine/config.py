@@ -126,12 +126,48 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Chance:
+    """How probable something is as a run goes on: from `start` to `end` in a straight line, then as it is."""
+
+    start: float = 0.0
+    end: float = 0.0
+    until: float = 1.0  # share of the run after which it is `end`
+
+    def __post_init__(self) -> None:
+        _limit(self, 0, 1, "start", "end", "until")
+
+    def at(self, progress: float) -> float:
+        """The probability at a share of the run."""
+        there = min(progress / self.until, 1.0) if self.until else 1.0
+        return self.start + (self.end - self.start) * there
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """How often each edit of `trainer.augment.WINDOW_EDITS` is made to a window of bars; events are only transposed."""
+
+    transpose: Chance = Chance(1.0, 1.0)  # by up to train.transpose semitones
+    tempo: Chance = Chance()  # played slower or faster: what is early or late is less or more of a beat
+    swing: Chance = Chance()  # the second half of beats (or of half beats) later
+    dynamics: Chance = Chance()  # softer, louder, flatter, steeper, swelling
+    drop_parts: Chance = Chance()  # some of the parts silent and gone, never all
+    substitute: Chance = Chance()  # parts change their numbers among themselves, or one moves by an octave
+
+    @property
+    def edits(self) -> bool:
+        """Whether anything but transposition is ever done."""
+        names = ("tempo", "swing", "dynamics", "drop_parts", "substitute")
+        return any(max(getattr(self, name).start, getattr(self, name).end) > 0 for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """How a run proceeds."""
 
     seed: int = 1
     steps: int = 30_000
     slots_per_step: int = 1152  # a batch holds this many slots of 4 clocks: 48 bars of 4/4
+    notes_per_step: int = 0  # a batch holds at most so many notes as well, one window at least; 0: as they come
     window_bars: int = 8  # consecutive bars of one piece, whole phrases of four
     lr: float = 2e-3
     lr_warmup: int = 200
@@ -140,6 +176,9 @@ class TrainConfig:
     ema: float = 0.999
     edited_pairs: float = 0.5  # share of bars that decode an edited twin
     transpose: int = 6  # semitones either way
+    augment: AugmentConfig = AugmentConfig()  # how often windows are edited as the run goes on
+    curriculum: float = 0.0  # share of the run over which windows go from short and simple to all there are; 0: all
+    curriculum_start: float = 0.25  # share of the windows, the simplest, that a curriculum begins with
     event_window: int = 1024  # tokens of a piece that transformer mode learns from at once; shorter pieces are whole
     events_per_step: int = 4096  # a batch of transformer mode holds this many tokens
     corpus_weights: Mapping[str, float] = field(default_factory=dict)  # share of a corpus in the batches
@@ -153,7 +192,9 @@ class TrainConfig:
         _limit(self, 0, 10**9, "seed", "lr_warmup")
         _limit(self, 1, 256, "threads")
         _limit(self, 0, 24, "transpose")
-        _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs")
+        _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs", "curriculum")
+        _limit(self, 0.01, 1, "curriculum_start")
+        _limit(self, 0, 10**9, "notes_per_step")
         _limit(self, PHRASE_BARS, 1024, "window_bars")
         _limit(self, 8, 1 << 20, "event_window", "events_per_step")
         if self.window_bars % PHRASE_BARS:

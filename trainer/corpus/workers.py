@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 from engine.errors import MorphonyError
@@ -25,6 +27,7 @@ BATCH_BYTES = 2 << 20  # of files that are read at once
 AHEAD = 6  # batches for each worker that may be read before the one that is waited for
 LIMIT_S = 20.0  # a file may take: the largest that is opened takes a quarter of it
 POLL_S = 0.05
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STARTS = 3  # workers in a row that may end before they have read anything
 
 
@@ -90,6 +93,25 @@ def refusal(reason: str) -> Reading:
 def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _lean() -> Iterator[None]:
+    """While a process starts: it does its sums on one thread, and imports no main module, since readers need none and
+    a script without a guard would run again.
+    """
+    main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in ONE_THREAD}
+    sys.modules["__main__"] = ModuleType("__main__")
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _Pool:
@@ -164,7 +186,8 @@ class _Pool:
         process = self.context.Process(
             target=reading.main, args=(theirs, progress, self.read), name="reader", daemon=True
         )
-        process.start()
+        with _lean():
+            process.start()
         theirs.close()
         self.workers.append(_Worker(process, ours, progress))
         return self.workers[-1]
