@@ -6,6 +6,7 @@ No Qt here. Messages are (kind, payload) with payloads of plain values; see `app
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
@@ -36,17 +37,20 @@ def main(connection: Connection, cancel: Event, job: dict[str, Any]) -> None:
 def _scan(connection: Connection, cancel: Event, job: dict[str, Any], threads: int) -> None:
     from trainer.corpus import scan
 
-    for report in scan(Path(job["folder"])):
+    multiprocessing.current_process().daemon = False  # or it may start no readers; they end when their pipe closes
+    reports: Any = scan(Path(job["folder"]), workers=threads, cancelled=cancel.is_set)
+    for report in reports:
         connection.send(("report", (report.path, report.ok, report.reason, report.notes, report.bars, report.seconds)))
         if cancel.is_set():
-            connection.send(("cancelled", None))
-            return
-    connection.send(("finished", None))
+            reports.close()
+            break
+    connection.send(("cancelled" if cancel.is_set() else "finished", None))
 
 
 def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], threads: int) -> None:
     import torch
 
+    multiprocessing.current_process().daemon = False  # as above: the corpus is read by processes of its own
     torch.set_num_threads(threads)
     from trainer.personalise import personalise
 

@@ -130,12 +130,48 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Chance:
+    """How probable something is as a run goes on: from `start` to `end` in a straight line, then as it is."""
+
+    start: float = 0.0
+    end: float = 0.0
+    until: float = 1.0  # share of the run after which it is `end`
+
+    def __post_init__(self) -> None:
+        _limit(self, 0, 1, "start", "end", "until")
+
+    def at(self, progress: float) -> float:
+        """The probability at a share of the run."""
+        there = min(progress / self.until, 1.0) if self.until else 1.0
+        return self.start + (self.end - self.start) * there
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """How often each edit of `trainer.augment.WINDOW_EDITS` is made to a window of bars; events are only transposed."""
+
+    transpose: Chance = Chance(1.0, 1.0)  # by up to train.transpose semitones
+    tempo: Chance = Chance()  # played slower or faster: what is early or late is less or more of a beat
+    swing: Chance = Chance()  # the second half of beats (or of half beats) later
+    dynamics: Chance = Chance()  # softer, louder, flatter, steeper, swelling
+    drop_parts: Chance = Chance()  # some of the parts silent and gone, never all
+    substitute: Chance = Chance()  # parts change their numbers among themselves, or one moves by an octave
+
+    @property
+    def edits(self) -> bool:
+        """Whether anything but transposition is ever done."""
+        names = ("tempo", "swing", "dynamics", "drop_parts", "substitute")
+        return any(max(getattr(self, name).start, getattr(self, name).end) > 0 for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """How a run proceeds."""
 
     seed: int = 1
     steps: int = 30_000
     slots_per_step: int = 1152  # a batch holds this many slots of 4 clocks: 48 bars of 4/4
+    notes_per_step: int = 0  # a batch holds at most so many notes as well, one window at least; 0: as they come
     window_bars: int = 8  # consecutive bars of one piece, whole phrases of four
     accumulate: int = 1  # batches whose gradients one step adds up; with several processes, so many in each
     precision: str = "32-true"  # or bf16-mixed, or 16-mixed (with loss scaling); losses are summed in 32 bits in each
@@ -152,6 +188,9 @@ class TrainConfig:
     snapshot_every: int = 50  # steps between the states in memory that a run returns to when numbers fail
     edited_pairs: float = 0.5  # share of bars that decode an edited twin
     transpose: int = 6  # semitones either way
+    augment: AugmentConfig = AugmentConfig()  # how often windows are edited as the run goes on
+    curriculum: float = 0.0  # share of the run over which windows go from short and simple to all there are; 0: all
+    curriculum_start: float = 0.25  # share of the windows, the simplest, that a curriculum begins with
     event_window: int = 1024  # tokens of a piece that transformer mode learns from at once; shorter pieces are whole
     events_per_step: int = 4096  # a batch of transformer mode holds this many tokens
     corpus_weights: Mapping[str, float] = field(default_factory=dict)  # share of a corpus in the batches
@@ -179,7 +218,9 @@ class TrainConfig:
         _one_of(self, "average", ("none", "last", "best"))
         _limit(self, 1, 256, "threads")
         _limit(self, 0, 24, "transpose")
-        _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs")
+        _limit(self, 0, 1, "lr", "weight_decay", "ema", "edited_pairs", "curriculum")
+        _limit(self, 0.01, 1, "curriculum_start")
+        _limit(self, 0, 10**9, "notes_per_step")
         _limit(self, PHRASE_BARS, 1024, "window_bars")
         _limit(self, 8, 1 << 20, "event_window", "events_per_step")
         if not self.stop_on:

@@ -1,18 +1,21 @@
-"""Musical edits: transposition of whole windows, and the edited twins that teach the sliders.
+"""Musical edits: of whole windows, so that music is heard in more than one way, and twins that teach the sliders.
 
-An edit turns one bar of notes (BAR_NOTE rows) into another that differs in one musical respect. Encoding one and
-decoding the other, given how their attributes differ, is what makes a slider move notes.
+A window's edit gives another piece that could have been written or played: both sides of the model see it. A twin's
+turns one bar of notes (BAR_NOTE rows) into another that differs in one musical respect. Encoding one and decoding the
+other, given how their attributes differ, is what makes a slider move notes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from engine.attributes import CLOCKS_PER_16TH, INDEX
+from engine.config import AugmentConfig
 from engine.tokens.vocab import PITCHES
 
 Bar = NDArray[np.void]
@@ -194,3 +197,136 @@ def edit_pairs(
         source.append(bar)
         target.append(twin)
     return np.concatenate(source), np.concatenate(target), known
+
+
+# ---------------------------------------------------------------- windows
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The bars that windows are made of."""
+
+    clocks: NDArray[np.int64]  # (K,) length
+    beat: NDArray[np.int64]  # (K,) clocks in a beat
+    window: NDArray[np.int64]  # (K,) which window each is of
+
+
+def change_tempo(notes: Bar, spans: Spans, rng: Generator) -> Bar:
+    """Play slower or faster, by a third at most: a note that is early or late by as many milliseconds is so by another
+    part of a beat. Bars are counted in beats, so this is all of a tempo that the model sees; written music,
+    which is exactly on its clocks, stays as it is.
+    """
+    out = notes.copy()
+    out["micro"] = (notes["micro"] * 2 ** rng.uniform(-0.42, 0.42)).clip(-0.5, 0.5)
+    return out
+
+
+def swing(notes: Bar, spans: Spans, rng: Generator) -> Bar:
+    """Make the first half of every beat (or half beat) longer, up to two to one, and the second shorter; durations
+    follow. Beats of three (6/8), and bars that are not whole beats, stay as they are.
+    """
+    longer, halved = rng.uniform(1 / 2, 2 / 3), rng.random() < 0.3
+    beat = np.where(halved, spans.beat // 2, spans.beat)
+    straight = (spans.beat % 36 != 0) & (beat >= 2) & (spans.clocks % np.maximum(beat, 1) == 0)
+    unit = beat[notes["bar"]].astype(np.float64)
+
+    def late(place: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole, rest = np.floor(place / unit), np.mod(place / unit, 1)
+        bent = np.where(rest < 1 / 2, rest * 2 * longer, longer + (rest - 1 / 2) * 2 * (1 - longer))
+        out: NDArray[np.float64] = unit * (whole + bent)
+        return out
+
+    begin = np.maximum(notes["onset"] + notes["micro"].astype(np.float64), 0)
+    length = spans.clocks[notes["bar"]]
+    place = late(begin)
+    onset = np.clip(np.floor(place + 0.5), 0, length - 1)
+    moved = straight[notes["bar"]]
+    out = notes.copy()
+    out["onset"] = np.where(moved, onset, notes["onset"])
+    out["micro"] = np.where(moved, (place - onset).clip(-0.5, 0.5), notes["micro"])
+    lasting = np.maximum(late(begin + notes["duration"]) - place, 0)
+    out["duration"] = np.where(moved, lasting, notes["duration"])
+    return _tidy(out)
+
+
+def change_dynamics(notes: Bar, spans: Spans, rng: Generator) -> Bar:
+    """Softer or louder, flatter or steeper, by another curve of touch, and swelling or dying away over the window."""
+    velocity = notes["velocity"].astype(np.float64)
+    middle = velocity.mean()
+    velocity = middle + (velocity - middle) * 2 ** rng.uniform(-1, 0.6)
+    velocity = 127 * (velocity.clip(1, 127) / 127) ** (2 ** rng.uniform(-0.5, 0.5)) + rng.uniform(-16, 16)
+    before = np.cumsum(spans.clocks) - spans.clocks
+    time = before[notes["bar"]] + notes["onset"]
+    swell = rng.uniform(-24, 24) * (rng.random() < 0.5)
+    velocity += swell * ((time - time.min()) / max(np.ptp(time), 1) - 0.5)
+    out = notes.copy()
+    out["velocity"] = np.round(velocity.clip(1, 127))
+    return out
+
+
+def drop_parts(notes: Bar, spans: Spans, rng: Generator) -> Bar:
+    """Leave out some of the parts that sound, never all; those left are numbered anew, as in a file without them."""
+    sounding = np.unique(notes["part"])
+    if len(sounding) < 2:
+        return notes
+    kept = np.sort(rng.choice(sounding, rng.integers(1, len(sounding)), replace=False))
+    out = notes[np.isin(notes["part"], kept)]
+    out["part"] = np.searchsorted(kept, out["part"])
+    return out
+
+
+def substitute(notes: Bar, spans: Spans, rng: Generator) -> Bar:
+    """Give lines to other instruments. A model of bars knows an instrument by its part alone, which is the place of its
+    track in the file: so the parts that sound change their numbers among themselves, or one of them moves by an
+    octave as an instrument of another range would play it.
+    """
+    sounding = np.unique(notes["part"])
+    out = notes.copy()
+    if rng.random() < 0.5 and len(sounding) > 1:
+        other = np.zeros(256, np.uint8)
+        other[sounding] = rng.permutation(sounding)
+        out["part"] = other[notes["part"]]
+        return _tidy(out)
+    line = notes["part"] == rng.choice(sounding)
+    moved = transpose(notes[line], int(rng.choice([-12, 12])))
+    if moved is None:
+        return notes
+    out[line] = moved
+    return _tidy(out)
+
+
+def _tidy(notes: Bar) -> Bar:
+    """Sorted as bars are; of two notes of one part in one cell the longer stays."""
+    order = np.lexsort((-notes["duration"], notes["part"], notes["pitch"], notes["onset"], notes["bar"]))
+    out = notes[order]
+    same = np.zeros(len(out), bool)
+    same[1:] = np.logical_and.reduce([out[f][1:] == out[f][:-1] for f in ("bar", "onset", "pitch", "part")])
+    return out[~same]
+
+
+WINDOW_EDITS: dict[str, Callable[[Bar, Spans, Generator], Bar]] = {  # by their key in the configuration, in this order
+    "drop_parts": drop_parts,
+    "substitute": substitute,
+    "tempo": change_tempo,
+    "swing": swing,
+    "dynamics": change_dynamics,
+}
+
+
+def augmented(
+    notes: Bar, spans: Spans, parts: list[int], config: AugmentConfig, progress: float, rng: Generator
+) -> tuple[Bar, list[int]]:
+    """Every window edited by itself, each edit with its chance at this share of the run; and the parts each has."""
+    chances = {name: getattr(config, name).at(progress) for name in WINDOW_EDITS}
+    ends = np.searchsorted(notes["bar"], np.searchsorted(spans.window, np.arange(len(parts) + 1)))
+    out, plays = [], list(parts)
+    for w in range(len(parts)):
+        mine = notes[ends[w] : ends[w + 1]]
+        met = [name for name, chance in chances.items() if rng.random() < chance]
+        for name in met if len(mine) else ():
+            before = len(np.unique(mine["part"]))
+            mine = WINDOW_EDITS[name](mine, spans, rng)
+            if name == "drop_parts" and before > 1:
+                plays[w] = int(mine["part"].max()) + 1
+        out.append(mine)
+    return np.concatenate(out), plays

@@ -88,7 +88,9 @@ def _of_pieces(batch: Batch, first: int, last: int) -> Batch:
     bars = replace(bars, phrase=bars.phrase - phrases[0], piece=batch.bars.piece[phrases] - first)
     source, target = (_of_bars(notes, rows) for notes in (batch.source, batch.target))
     offsets = Offsets(batch.offsets.value[rows], batch.offsets.known[rows])
-    return replace(batch, source=source, target=target, bars=bars, offsets=offsets, styles=batch.styles[first:last])
+    edges = None if batch.edges is None else batch.edges[first:last]
+    styles = batch.styles[first:last]
+    return replace(batch, source=source, target=target, bars=bars, offsets=offsets, styles=styles, edges=edges)
 
 
 def _of_bars(notes: Notes, rows: Tensor) -> Notes:

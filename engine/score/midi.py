@@ -6,23 +6,19 @@ Refuses what is not a regular file or too large before reading a byte; what the 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tempfile
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import symusic
 
 from engine.errors import MorphonyError, reason
-from engine.score import midi_parser, midi_writer
-from engine.score.score import DEFAULT_TEMPO, DRUM_CHANNEL, NOTE, Meter, Score, Tempo, Track, pitched_channel
+from engine.score import midi_parser, midi_quick, midi_writer
+from engine.score.score import Score
 
 MAX_BYTES = 64 * 2**20
-_MAYBE_PROGRAM = re.compile(rb"[\xc0-\xcf][\0-\x7f]")  # every program change, and by chance something else
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
 
 to_bytes = midi_writer.to_bytes
 
@@ -43,35 +39,46 @@ def read_notes(path: str | os.PathLike[str]) -> Score:
     Well-formed files go through symusic, which does not tell channels: pitched tracks are numbered past the drums'.
     """
     data = read_bytes(path)
-    score = _by_symusic(data) if _is_well_formed(data) else None
-    if score is None:
-        return _only_notes(from_bytes(data, Path(path).name))
+    lines = midi_quick.read(data)
+    if lines is None:
+        return only_notes(from_bytes(data, Path(path).name))
+    score = lines.score()
     midi_parser.check_limits(score, Path(path).name)
     return score
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file of at most MAX_BYTES. Raises MorphonyError with a sentence naming the file."""
-    name = Path(path).name
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
+    name = os.path.basename(path)
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise MorphonyError(f"{name} is a folder, not a file.")
         if not stat.S_ISREG(mode):  # before opening: opening a device may already do something
             raise MorphonyError(f"{name} is not a regular file.")
-        with open(os.open(path, flags), "rb") as file:
-            found = os.fstat(file.fileno())
+        handle = os.open(path, _READING)
+        try:
+            found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise MorphonyError(f"{name} is not a regular file.")
             if found.st_size > MAX_BYTES:
                 size = f"{found.st_size / 2**20:,.0f} MiB"
                 raise MorphonyError(f"{name} is {size} large; MIDI files over {MAX_BYTES >> 20} MiB are not opened.")
-            return file.read(MAX_BYTES)
+            return _read_all(handle, found.st_size)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise MorphonyError(f"{name} cannot be read: {reason(error)}.") from error
     except ValueError as error:  # a NUL in the path
         raise MorphonyError(f"{name!r} is not a possible file name.") from error
+
+
+def _read_all(handle: int, size: int) -> bytes:
+    """What is in an open file now, MAX_BYTES at most: it may have grown, and a read may bring less than is there."""
+    data = os.read(handle, size + 1)
+    while len(data) < MAX_BYTES and (more := os.read(handle, MAX_BYTES - len(data))):
+        data += more
+    return data
 
 
 def write(score: Score, path: str | os.PathLike[str]) -> None:
@@ -120,57 +127,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _is_well_formed(data: bytes) -> bool:
-    """Whether the frame of the file is exactly as the standard says, so that symusic reads it safely and rightly."""
-    kind, count, division = (int.from_bytes(data[i : i + 2], "big") for i in (8, 10, 12))
-    if data[:8] != b"MThd\0\0\0\6" or kind > 1 or not 1 <= division < 0x8000:
-        return False
-    at, tracks = 14, 0
-    while at < len(data):
-        if data[at : at + 4] != b"MTrk":
-            return False
-        at += 8 + int.from_bytes(data[at + 4 : at + 8], "big")
-        tracks += 1
-        if at > len(data) or data[at - 3 : at] != b"\xff\x2f\0":
-            return False
-    return tracks == count > 0
-
-
-def _by_symusic(data: bytes) -> Score | None:
-    """The score as symusic reads it, or None where that may differ from our own reading."""
-    try:
-        song: Any = symusic.Score.from_midi(data)  # its stubs know none of the members used below
-    except Exception:  # symusic raises a dozen kinds; our own reader then finds the reason
-        return None
-    lines = [(line, columns) for line in song.tracks if len((columns := line.notes.numpy())["time"])]
-    tracks = tuple(
-        Track(line.name, line.program, DRUM_CHANNEL if line.is_drum else pitched_channel(i), line.is_drum)
-        for i, (line, _) in enumerate(lines)
-    )
-    alike = any(a.name == b.name and a.program != b.program and a.is_drum == b.is_drum for a, b in pairwise(tracks))
-    if alike and any(len(_MAYBE_PROGRAM.findall(chunk)) > 1 for chunk in data.split(b"MTrk")):
-        return None  # maybe one line that changes its program half-way, which symusic tears in two
-    notes = np.empty(sum(len(columns["time"]) for _, columns in lines), NOTE)
-    for ours, theirs in (("tick", "time"), ("duration", "duration"), ("pitch", "pitch"), ("velocity", "velocity")):
-        if lines:
-            np.concatenate([columns[theirs] for _, columns in lines], out=notes[ours], casting="unsafe")
-    notes["track"] = np.repeat(np.arange(len(lines)), [len(columns["time"]) for _, columns in lines])
-    meters = {m.time: Meter(m.time, m.numerator, m.denominator) for m in song.time_signatures}
-    speeds = song.tempos.numpy()
-    tempi = dict(zip(speeds["time"].tolist(), speeds["mspq"].tolist(), strict=True))
-    odd_timing = not all(tempi.values()) or not all(m.numerator and m.denominator for m in meters.values())
-    if odd_timing or not len(notes) or min(notes["tick"].min(), notes["duration"].min()) < 0:
-        return None  # a negative tick is one beyond 2**31, wrapped
-    return Score(
-        song.ticks_per_quarter,
-        tracks,
-        notes,
-        tuple(m for _, m in sorted(({0: Meter(0, 4, 4)} | meters).items())),
-        tuple(Tempo(*at) for at in sorted(({0: DEFAULT_TEMPO} | tempi).items())),
-    )
-
-
-def _only_notes(score: Score) -> Score:
+def only_notes(score: Score) -> Score:
     """The same score without events and without tracks that hold no note."""
     used, track = np.unique(score.notes["track"], return_inverse=True)
     notes = score.notes.copy()

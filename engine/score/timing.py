@@ -5,6 +5,8 @@ A *clock* is one MIDI clock, 1/24 of a quarter note: the grid the codec and the 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,22 +59,33 @@ def beat_clocks(numerator: NDArray[np.integer], denominator: NDArray[np.integer]
     return clocks
 
 
-def _stretches(score: Score, end_tick: int | None) -> list[tuple[int, int, int, float, int]]:
-    """(start tick, numerator, denominator, bar length in ticks, number of bars) for each run of one meter."""
-    end = max(_end_of_bars(score) if end_tick is None else end_tick, 1)
-    by_tick = {0: (4, 4)} | {
-        max(m.tick, 0): (m.numerator, m.denominator) for m in sorted(score.meters, key=lambda m: m.tick)
-    }
+def stretches(
+    ticks_per_quarter: int, meters: Iterable[tuple[int, int, int]], end: int
+) -> list[tuple[int, int, int, float, int]]:
+    """(start tick, numerator, denominator, bar length in ticks, number of bars) for each run of one meter until `end`.
+
+    `meters` are (tick, numerator, denominator).
+    """
+    by_tick = {0: (4, 4)} | {max(tick, 0): (upper, lower) for tick, upper, lower in sorted(meters, key=_first)}
     changes = sorted(t for t in by_tick if t < end)
     out = []
     for here, following in zip(changes, [*changes[1:], end], strict=True):
         numerator, denominator = by_tick[here]
-        length = max(score.ticks_per_quarter * 4 * numerator / denominator, 1.0)
-        count = max(int(np.ceil((following - here) / length - 1e-9)), 1)
+        length = max(ticks_per_quarter * 4 * numerator / denominator, 1.0)
+        count = max(math.ceil((following - here) / length - 1e-9), 1)
         if count > 1 and round((count - 1) * length) >= following - here:
             count -= 1  # what is left is less than a tick
         out.append((here, numerator, denominator, length, count))
     return out
+
+
+def _first(row: tuple[int, int, int]) -> int:
+    return row[0]
+
+
+def _stretches(score: Score, end_tick: int | None) -> list[tuple[int, int, int, float, int]]:
+    end = max(_end_of_bars(score) if end_tick is None else end_tick, 1)
+    return stretches(score.ticks_per_quarter, ((m.tick, m.numerator, m.denominator) for m in score.meters), end)
 
 
 def _end_of_bars(score: Score) -> int:

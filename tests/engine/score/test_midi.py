@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine.errors import MorphonyError
 from engine.score import Event, Meter, Score, Tempo, Track, make_notes
-from engine.score.midi import _only_notes, from_bytes, read, read_notes, to_bytes, write
+from engine.score.midi import from_bytes, only_notes, read, read_notes, to_bytes, write
 from engine.score.timing import TempoMap
 
 DEMO = Path(__file__).resolve().parents[3] / "assets" / "demo"
@@ -236,7 +236,7 @@ def test_real_files_round_trip(music: Path) -> None:
 
 def test_the_fast_reader_agrees_with_the_careful_one(music: Path) -> None:
     for path in valid_files(music)[::2]:
-        fast, careful = read_notes(path), _only_notes(read(path))
+        fast, careful = read_notes(path), only_notes(read(path))
         fast_tracks = [(t.name, t.program, t.is_drum) for t in fast.tracks]
         assert fast_tracks == [(t.name, t.program, t.is_drum) for t in careful.tracks], path.name
         assert np.array_equal(fast.notes, careful.notes), path.name
@@ -260,7 +260,7 @@ def test_demo_pieces_round_trip(path: Path) -> None:
     score = read(path)
     assert score.warnings == ()
     assert same(from_bytes(to_bytes(score)), score)
-    assert np.array_equal(read_notes(path).notes, _only_notes(score).notes)
+    assert np.array_equal(read_notes(path).notes, only_notes(score).notes)
 
 
 # ---------------------------------------------------------------- the disk
