@@ -52,17 +52,38 @@ def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], thr
 
     multiprocessing.current_process().daemon = False  # as above: the corpus is read by processes of its own
     torch.set_num_threads(threads)
+    from engine.checkpoint import Checkpoint
+    from engine.session import STARTER
+    from trainer.audition import Audition
+    from trainer.monitor import monitored
     from trainer.personalise import personalise
 
-    model = Path(job["model"]) if job["model"] else None
-    steps: Any = personalise(model, Path(job["folder"]), Path(job["out"]), **job["options"])
+    model, out = Path(job["model"]) if job["model"] else None, Path(job["out"])
+    plain: Any = personalise(model, Path(job["folder"]), out, **job["options"])
+    base = model or STARTER
+    adapter = job["options"].get("kind", "adapter") == "adapter"
+    audition = Audition(out, base=base if adapter else None)
+    steps: Any = monitored(plain, Checkpoint(base).config, out, audition=audition)
     for step in steps:
-        connection.send(("step", (step.n, step.steps, step.seconds, step.train, step.held_out, step.message)))
+        connection.send(("step", _told(step, out)))
         if cancel.is_set():
             steps.close()  # keeps the best so far
             connection.send(("cancelled", None))
             return
     connection.send(("finished", None))
+
+
+def _told(step: Any, out: Path) -> tuple[Any, ...]:
+    """What `app.trainer_thread.TrainingStep` is made of: sums of groups stand among the losses."""
+    from trainer.monitor.figures import groups
+
+    train, held_out = (
+        None if values is None else values | {f"all of {group}": value for group, value in groups(values).items()}
+        for values in (step.train, step.held_out)
+    )
+    warnings = tuple((alert["means"], alert["do"]) for alert in step.facts["warnings"])
+    samples = tuple(str(out / name) for name in step.facts.get("samples", ()))
+    return step.n, step.steps, step.seconds, train, held_out, step.message, warnings, samples
 
 
 JOBS = {"scan": _scan, "personalise": _personalise}

@@ -50,6 +50,8 @@ class TrainingStep:
     train: dict[str, float]
     held_out: dict[str, float] | None
     message: str = ""
+    warnings: tuple[tuple[str, str], ...] = ()  # that are on: what each means, and what to do
+    samples: tuple[str, ...] = ()  # .mid files that this step's weights made
 
 
 @dataclass(frozen=True, slots=True)

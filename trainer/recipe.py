@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from engine.attributes import NAMES
 from engine.checkpoint import Checkpoint
@@ -89,6 +90,14 @@ def split(config: Config, music: Music) -> tuple[Windows, Windows]:
         return Windows(corpus, config.train, sigma), Windows(held, _plain(config).train, sigma)
     learned, kept = _two_sets(config, music, corpus)
     return Windows(corpus, config.train, sigma, learned), Windows(corpus, _plain(config).train, sigma, kept)
+
+
+def everything(config: Config, music: Music, sigma: NDArray[np.float64]) -> Windows | EventWindows:
+    """All windows of some music as they come, to measure a finished model on; `sigma` is that of its sliders."""
+    plain = _plain(config).train
+    if config.model.mode == "transformer":
+        return EventWindows(EventCorpus.build(music.folder, _cache(music), music.where), plain)
+    return Windows(Corpus.build(music.folder, _cache(music), music.where), plain, sigma)
 
 
 def split_events(config: Config, music: Music) -> tuple[EventWindows, EventWindows]:

@@ -1,4 +1,4 @@
-"""`morphony train FOLDER|TSV`: a model of one's own from a folder of music."""
+"""`morphony train FOLDER|TSV`: a model of one's own from a folder of music, watched while it learns."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--valid", type=Path, metavar="IN", help="held-out music (default: 5 %% of the pieces)")
     parser.add_argument("--valid-where", default="", metavar="COLUMN=VALUE,...", help="only these rows of --valid")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where bars are kept between runs")
+    either = argparse.BooleanOptionalAction
+    parser.add_argument("--tensorboard", action=either, default=True, help="event files in DIR/events (default: yes)")
+    parser.add_argument("--samples", action=either, default=True, help="music at every checkpoint (default: yes)")
+    parser.add_argument("--piece", type=Path, metavar="FILE", help="whose first 8 bars are among it (default: a demo)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -40,6 +44,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         config = replace(config, train=replace(config.train, seed=args.seed))
     if args.strategy is not None:
         config = replace(config, train=replace(config.train, strategy=args.strategy))
+    from trainer.audition import PIECE, Audition
+    from trainer.monitor import monitored
     from trainer.recipe import Music, make
 
     music = Music(args.input, args.where, args.valid, args.valid_where, args.cache)
@@ -49,8 +55,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if int(os.environ.get("RANK", 0)):  # one of many that torchrun started: the first of them speaks for all
         deque(steps, maxlen=0)
         sys.exit(0)
+    audition = Audition(args.out, piece=args.piece or PIECE) if args.samples else None
+    watched = monitored(steps, config, args.out, tensorboard=args.tensorboard, audition=audition)
     return {
-        **follow(steps),
+        **follow(watched),
         "out": args.out,
         "best": args.out / "best" if (args.out / "best").is_dir() else None,
         "model": args.out / "model" if args.finish else None,
@@ -60,7 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def follow(steps: Any) -> dict[str, Any]:
     """Run a job of steps to its end with its losses on stderr; returns what it came to."""
     progress: output.Progress | None = None
-    last, measured, said = None, None, []
+    last, measured, said, warned = None, None, [], []
     for step in steps:
         progress = progress if last is not None and last.steps == step.steps else None
         progress = progress or output.Progress(step.steps)
@@ -68,6 +76,9 @@ def follow(steps: Any) -> dict[str, Any]:
         if step.held_out is not None:
             measured = step.held_out
             output.say("held out: " + "  ".join(f"{k} {v:.4g}" for k, v in measured.items()))
+            if step.facts.get("trend"):
+                output.say(step.facts["trend"])
+        warned += [{name: alert[name] for name in ("name", "n", "since")} for alert in step.facts.get("raised", ())]
         if step.message:
             said.append(step.message)
             output.say(step.message)
@@ -77,4 +88,5 @@ def follow(steps: Any) -> dict[str, Any]:
         "seconds": 0.0 if last is None else round(last.seconds, 2),
         "held_out": measured,
         "messages": said,
+        "warnings": warned,
     }

@@ -260,6 +260,7 @@ class TrainingPanel(QWidget):
         title, words, main, other = getattr(self, f"_say_{self.stage.value}")()
         self.title.setText(title)
         self.words.setText(words)
+        self.words.setToolTip(self._what_to_do())
         self.main_button.setText(main)
         self.other_button.setText(other)
         self.other_button.setVisible(bool(other))
@@ -324,7 +325,9 @@ class TrainingPanel(QWidget):
         if left is not None:
             lines[0] += self.tr(", {0} left").format(duration(left))
         lines.append(self._losses())
-        if step.message:
+        if step.warnings:
+            lines += [means for means, _ in step.warnings]
+        elif step.message:
             lines.append(step.message)
         name = self.folder.name if self.folder else ""
         return self.tr("Learning {0}").format(name), "\n".join(lines), self.tr("Stop, keep the best"), ""
@@ -341,6 +344,11 @@ class TrainingPanel(QWidget):
             title = self.tr("No improvement")
             words = self.tr("On music it never trained on, the loss did not fall. More or other music may help.")
         return title, words + "\n" + self._losses(), self.tr("Use this style"), self.tr("Once more…")
+
+    def _what_to_do(self) -> str:
+        """Advice for the warnings that are on, while there is a run on show."""
+        training = self.stage is Stage.TRAINING and self.history.steps
+        return "\n".join(do for _, do in self.history.steps[-1].warnings) if training else ""
 
     def _losses(self) -> str:
         values = []
