@@ -76,7 +76,8 @@ def draw_latents(
     Any number of pieces at once, each from a seed of its own (`seed` counts up from the first where one is given) and
     just what it would be alone. `temperature` scales every deviation: 0 is the middle of each prior. A bar sees as many
     bars before it as a training window holds, counted from the beginning of a phrase. With `given` only the bars it
-    does not know are drawn, each given the bars before it; both upper levels are the given ones.
+    does not know are drawn, each given the bars before it; both upper levels are the given ones. Without it what was
+    drawn is carried to where the session's instant styles have their bars.
     """
     model, config = session.model, session.config
     seeds = range(seed, seed + conditions.n_pieces) if isinstance(seed, int) else seed
@@ -107,7 +108,8 @@ def draw_latents(
         z[:, k] = torch.where(known[rows[:, k], None], z[:, k], model.prior.sample(state, noise, temperature))
     z_fine = torch.zeros(len(owner), z.shape[-1])
     z_fine[rows[inside]] = z[inside]
-    return z_global, z_local, z_fine
+    drawn = z_global, z_local, z_fine
+    return drawn if given is not None else session.styles.carried(drawn, conditions)
 
 
 def _upper(

@@ -1,10 +1,9 @@
 """How much music has in common with other music, note by note: the longest run of (interval, duration) they share.
 
-Music is read as lines, one note at a time: the top line of all parts together, and that of every part. A step of a line
-is the interval to its next note in semitones and the time until then in 16ths, rounded. So a run counts as the same when
-it is transposed, played louder, more staccato or up to half a 16th early; one note more or less ends it. Steps that only
-repeat a pitch count as one run of their own kind like any other: what is common to all music of a style is for the
-comparison with held-out pieces to find out. Knows no model.
+Music is read as lines, one note at a time: the top line of all parts together, and that of every part. A step of a
+line is the interval to its next note in semitones and the time until then in 16ths, rounded. So a run counts as the
+same when it is transposed, played louder, more staccato or up to half a 16th early; one note more or less ends it. What
+all music of a style has in common is for the comparison with held-out pieces to find out. Knows no model.
 
 S steps of all lines of all pieces, one after the other.
 """
@@ -13,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
 
 from engine.score.timing import CLOCKS_PER_QUARTER
 
@@ -102,8 +103,8 @@ class _Text:
 def longest_shared_run(pieces: Sequence[Sequence[Steps]], reference: Sequence[Sequence[Steps]]) -> list[Shared]:
     """Of each piece (its lines), the longest run that a line of some piece of the reference holds as well.
 
-    By bisection on the length, for all pieces together: hashes of all windows of one length of the reference are looked
-    up among those of the pieces (Karp and Rabin 1987). What the hashes find is compared step by step, so a run is there.
+    By bisection on the length, for all pieces together: hashes of all windows of one length of the reference are
+    looked up among those of the pieces (Karp and Rabin 1987). What they find is compared step by step: a run is there.
     """
     asked, known = _Text.of(pieces), _Text.of(reference)
     found = [Shared() for _ in pieces]
@@ -160,3 +161,68 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
     factors[:1] = 1
     out: NDArray[np.uint64] = np.cumprod(factors)
     return out
+
+
+# ---------------------------------------------------------------- the meter
+
+LIMIT = 0.01  # probability that held-out music would share as much by chance
+MARGIN = 1.5  # how much longer the median run must be besides
+
+
+@dataclass(frozen=True, slots=True)
+class Memorised:
+    """Runs that new music shares with what was learned, beside those that music not learned shares with it, in notes.
+
+    `flagged` where new music shares more than chance lets it (one-sided Mann-Whitney) and by MARGIN in the median.
+    """
+
+    made: tuple[int, ...]
+    held_out: tuple[int, ...]
+    p: float
+
+    @property
+    def flagged(self) -> bool:
+        """Whether new music repeats what was learned."""
+        return self.p < LIMIT and float(np.median(self.made)) >= MARGIN * max(float(np.median(self.held_out)), 1)
+
+    def facts(self) -> dict[str, Any]:
+        """For a run's result."""
+        sides = {"made": self.made, "held_out": self.held_out}
+        middle = {f"{name}_median": float(np.median(runs)) for name, runs in sides.items()}
+        longest = {f"{name}_longest": max(runs) for name, runs in sides.items()}
+        return {**middle, **longest, "windows": len(self.made), "p": self.p, "flagged": self.flagged}
+
+    def words(self) -> str:
+        """The same as one sentence."""
+        made, held = (f"{np.median(runs):.0f} notes (at most {max(runs)})" for runs in (self.made, self.held_out))
+        if self.flagged:
+            return (
+                f"New music repeats the music learned: runs of {made} are note for note from it, where held-out music "
+                f"shares {held}. Train for fewer steps, or on more music."
+            )
+        return (
+            f"New music shares runs of {made} with the music learned, held-out music {held}: it repeats no more than "
+            "is usual."
+        )
+
+
+def memorised(
+    made: Sequence[Sequence[Steps]], held_out: Sequence[Sequence[Steps]], reference: Sequence[Sequence[Steps]]
+) -> Memorised | None:
+    """The meter's verdict on new music; None where there is nothing to compare. Both should be as long."""
+    new, other = (runs_of(music, reference) for music in (made, held_out))
+    return against(new, other)
+
+
+def against(made: Sequence[int], held_out: Sequence[int]) -> Memorised | None:
+    """The same of runs already measured."""
+    if not made or not held_out:
+        return None
+    p = float(mannwhitneyu(made, held_out, alternative="greater").pvalue)
+    return Memorised(tuple(made), tuple(held_out), p)
+
+
+def runs_of(music: Sequence[Sequence[Steps]], reference: Sequence[Sequence[Steps]]) -> list[int]:
+    """Notes of the longest run that each piece shares with the reference; pieces without a line are left out."""
+    heard = [piece for piece in music if piece]
+    return [run.steps + 1 if run.steps else 0 for run in longest_shared_run(heard, reference)]
