@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, bench_decoder, files, output
+from app.cli import arguments, bench_decoder, bench_styles, files, output
 from app.cli.model import open_session
 from engine.attributes import NAMES
 from engine.errors import MorphonyError
@@ -286,6 +286,11 @@ def reading(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]
     }
 
 
+def styles(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """Whole runs of `personalise` on the first twenty files: an instant style of one and of all, an adapter."""
+    return bench_styles.measured(args.model, paths, args.seed)
+
+
 def start(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds until a fresh process has done its first thing: help, a file's contents, torch, a loaded model."""
     programs = {
@@ -338,5 +343,6 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, floa
     "transformer": transformer,
     "codec": tokens,
     "read": reading,
+    "styles": styles,
     "start": start,
 }

@@ -18,9 +18,7 @@ KINDS = {"instant": "a style in seconds, from one file or many", "adapter": "in 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "input", type=Path, metavar="FOLDER", help="music: a folder, a file, or a .tsv of paths"
-    )
+    parser.add_argument("input", type=Path, metavar="FOLDER", help="music: a folder, a file, or a .tsv of paths")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the style: --style DIR opens it")
     parser.add_argument(
         "--kind",
