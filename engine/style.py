@@ -45,7 +45,10 @@ class Style:
         saved = Checkpoint(folder / "best" if (folder / "best").is_dir() else folder)
         if saved.facts.get("base") != base:
             raise MorphonyError(f"The style {folder.name} was made for another model.")
-        return cls(folder.name, str(saved.facts.get("kind", ADAPTER)), saved.hash, saved.tensors(), strength)
+        tensors = saved.tensors()
+        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+            raise MorphonyError(f"The style {folder.name} is damaged: it holds values that are no numbers.")
+        return cls(folder.name, str(saved.facts.get("kind", ADAPTER)), saved.hash, tensors, strength)
 
 
 class Styles:

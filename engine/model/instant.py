@@ -24,6 +24,7 @@ from engine.model.vaegan import beside
 CODES = 8
 HIDDEN = 64
 FLOOR = -4.6  # of a log-variance: a tenth of the deviation that draws have
+DOUBT = 4  # draws that count beside what was heard
 SHRINK = 0.3  # of covariances towards their diagonal: a style may have fewer bars than there are latents
 TINY = 1e-4
 
@@ -44,8 +45,8 @@ class InstantStyle(nn.Module):
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        self.logvar = nn.Parameter(torch.zeros(x))  # of what a code does not say
         for name, start in {
+            "logvar": torch.zeros(x),  # of what a code does not say
             "middle": torch.zeros(x),  # of what the prior draws
             "scale": torch.ones(x),
             "length": torch.ones(CODES),  # of one sigma of each slider, in the code's unit
@@ -53,6 +54,7 @@ class InstantStyle(nn.Module):
             "turn": torch.eye(x),
         }.items():
             self.register_buffer(name, start)
+        self.logvar: Tensor
         self.middle: Tensor
         self.scale: Tensor
         self.length: Tensor
@@ -73,8 +75,12 @@ class InstantStyle(nn.Module):
     # ---------------------------------------------------------------- learning
 
     @torch.no_grad()
-    def begin(self, own: Tensor, drawn: Tensor) -> None:
-        """Take the style's latents (R, X) and draws of the prior (R, X): units, principal components, where it lies."""
+    def begin(self, own: Tensor, drawn: Tensor, counts: tuple[int, int, int]) -> None:
+        """Take the style's latents (R, X) and draws of the prior (R, X): units, principal components, where it lies.
+
+        `counts` are the bars, phrases and pieces that the rows come from: few of them say little about how far others
+        lie apart, so their variance is mixed with that of DOUBT draws.
+        """
         self.middle.copy_(drawn.mean(0))
         self.scale.copy_(drawn.std(0).clamp(min=TINY))
         x, y = self.scaled(own), self.scaled(drawn)
@@ -85,7 +91,9 @@ class InstantStyle(nn.Module):
         self.inward.bias[:rank] = -(x.mean(0) @ axes) / size
         self.outward.weight[:, :rank] = axes * size
         self.outward.bias.copy_(x.mean(0))
-        self.logvar.copy_((x - self.decode(self.encode(x).mean)).var(0).log().clamp(min=FLOOR))
+        left = (x - self.decode(self.encode(x).mean)).square().mean(0)
+        known = torch.cat([torch.full((w,), float(n)) for w, n in zip(self.widths, counts, strict=True)])
+        self.logvar.copy_(((known * left + DOUBT) / (known + DOUBT)).log().clamp(min=FLOOR))
         self.there.copy_(x.mean(0))
         self.turn.copy_(_least(_covariance(y), _covariance(x)))
 

@@ -48,7 +48,7 @@ def instant(base: Path, out: Path, seed: int) -> Path:
     made = InstantStyle.of(opened.config.model)
     torch.manual_seed(seed)
     own = torch.cat([latents(opened.encode(small.score(16, seed), s)) for s in range(3)])
-    made.begin(own, torch.randn(64, own.shape[1]))
+    made.begin(own, torch.randn(64, own.shape[1]), (16, 4, 1))
     checkpoint.save(out, made.state_dict(), small.CONFIG, {"base": opened.hash, "kind": "instant"})
     return out
 
@@ -203,6 +203,10 @@ def test_what_is_no_style_of_this_model_is_refused_in_a_sentence(
     checkpoint.save(tmp_path / "new", {"a": torch.zeros(1)}, small.CONFIG, {"base": opened.hash, "kind": "other"})
     with pytest.raises(MorphonyError, match="kind 'other'"):
         Session.open(base, "cpu", styles={tmp_path / "new": 1.0})
+    hollow = {"a": torch.tensor([float("nan")])}
+    checkpoint.save(tmp_path / "hollow", hollow, small.CONFIG, {"base": opened.hash})
+    with pytest.raises(MorphonyError, match="no numbers"):
+        Session.open(base, "cpu", styles={tmp_path / "hollow": 1.0})
     with pytest.raises(MorphonyError, match="0 styles to blend but 1"):
         opened.blend(0.5)
 

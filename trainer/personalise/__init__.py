@@ -34,7 +34,7 @@ def personalise(
     base: Path | None = None,
     resume: bool = False,
     cache: Path | None = None,
-    accelerator: str = "cpu",
+    accelerator: str = "auto",
 ) -> Iterator[Step]:
     """Learn from the music in `folder`; the steps of the run, the first with held-out losses before, the last after.
 

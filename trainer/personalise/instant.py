@@ -37,7 +37,7 @@ from trainer.personalise import judge
 from trainer.personalise.music import report_words, scan_report, split
 
 STEPS = 800
-MOST_PIECES = 200  # of a larger folder, spread over it: more would not change what it is like
+MOST_PIECES = 200  # of a larger folder: more would not change what it is like
 SAMPLES = 2  # of the posterior of every bar that are learned from
 ROWS = 128  # of a batch
 RATE = 5e-4
@@ -56,6 +56,7 @@ class Heard:
     kept: Sequence[Piece]
     rows: Tensor  # (R, X) posterior samples to learn from
     held_out: Tensor  # (R, X) to measure on
+    counts: tuple[int, int, int]  # bars, phrases and pieces learned from
     reports: Sequence[FileReport]
 
     @property
@@ -85,11 +86,11 @@ def hear(session: Session, folder: Path, where: str, seed: int) -> Heard:
         reports.append(report)
         if score is not None:
             scores.append(score)
+        if len(scores) == MOST_PIECES:
+            break
     if not scores:
         reason = reports[0].reason if reports else "it holds no MIDI files."
         raise MorphonyError(f"Nothing in {folder.name} can be used: {reason}")
-    if len(scores) > MOST_PIECES:
-        scores = [scores[i] for i in np.linspace(0, len(scores) - 1, MOST_PIECES).astype(int)]
     pieces = [session.encode(score) for score in scores]
     drawn = [[_beside(session.encode(p.score, seed + i)) for i in range(SAMPLES)] for p in pieces]
     if len(pieces) == 1:
@@ -97,11 +98,12 @@ def hear(session: Session, folder: Path, where: str, seed: int) -> Heard:
         held = phrase % KEPT_PHRASE == min(KEPT_PHRASE // 2, int(phrase.max()))
         if bool(held.all()):
             raise MorphonyError(f"{folder.name} is too short to learn from: a style takes two phrases of four bars.")
-        rows = torch.cat([x[~held] for x in drawn[0]])
-        return Heard(pieces, pieces, rows, torch.cat([x[held] for x in drawn[0]]), reports)
+        rows, held_out = (torch.cat([x[side] for x in drawn[0]]) for side in (~held, held))
+        return Heard(pieces, pieces, rows, held_out, (int((~held).sum()), len(phrase[~held].unique()), 1), reports)
     learned, kept = (sorted(side) for side in split(len(pieces), seed))
     rows, held_out = (torch.cat([x for i in side for x in drawn[i]]) for side in (learned, kept))
-    return Heard([pieces[i] for i in learned], [pieces[i] for i in kept], rows, held_out, reports)
+    counts = sum(len(pieces[i]) for i in learned), sum(len(pieces[i].z_local) for i in learned), len(learned)
+    return Heard([pieces[i] for i in learned], [pieces[i] for i in kept], rows, held_out, counts, reports)
 
 
 def _beside(piece: Piece) -> Tensor:
@@ -122,7 +124,7 @@ def instant(
     heard = hear(session, folder, where, seed)
     torch.manual_seed(seed)
     style = InstantStyle.of(session.config.model).requires_grad_(True)
-    style.begin(heard.rows, _drawn(session, heard, seed))
+    style.begin(heard.rows, _drawn(session, heard, seed), heard.counts)
     before = {"loss": float(style.plain_nats(heard.held_out).mean())}
     found = scan_report(heard.reports)
     yield Step(0, steps, time.monotonic() - began, {}, before, report_words(found), {"scan": found})
@@ -167,9 +169,7 @@ def _whole(piece: Piece) -> Window:
 def _fit(style: InstantStyle, rows: Tensor, steps: int, seed: int) -> Iterator[float]:
     """Lower the negative ELBO of the rows; a loss for every step."""
     noise = torch.Generator().manual_seed(seed)
-    weights = [p for name, p in style.named_parameters() if name != "logvar"]
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": [style.logvar], "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(style.parameters(), lr=RATE, weight_decay=DECAY)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, 4 * (1 - step / steps))

@@ -82,7 +82,7 @@ def scan_report(reports: Sequence[FileReport]) -> dict[str, Any]:
     kept = [r for r in reports if r.ok]
     return {
         "kept": len(kept),
-        "left_out": [{"file": r.path, "error": r.reason} for r in reports if not r.ok],
+        "left_out": [{"file": Path(r.path).name, "error": r.reason} for r in reports if not r.ok],
         "notes": sum(r.notes for r in kept),
         "bars": sum(r.bars for r in kept),
         "minutes": round(sum(r.seconds for r in kept) / 60, 1),

@@ -36,7 +36,8 @@ from trainer.personalise import judge
 from trainer.personalise.music import Music, bars_of_pieces, report_words
 
 FULL = "full"
-STRENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25)
+STRENGTHS = (1.0, 0.8, 0.6, 0.45, 0.3)
+UNGUARDED = 0.6  # the farthest where the demo pieces are all the base music there is: one of them tells too little
 FORGOTTEN = 0.02  # share by which the loss of held-out base music may rise
 OWN_WINDOWS, BASE_WINDOWS = 24, 24  # that losses are measured on
 MEASUREMENTS = 8  # of held-out loss in a run
@@ -103,8 +104,8 @@ def _keep_full(
 
 
 KINDS = {
-    ADAPTER: Kind(ADAPTER, 400, 1e-3, _begin_adapter, _between_adapter, _keep_adapter),
-    FULL: Kind(FULL, 400, 3e-4, _begin_full, _between_full, _keep_full),
+    ADAPTER: Kind(ADAPTER, 240, 1e-3, _begin_adapter, _between_adapter, _keep_adapter),
+    FULL: Kind(FULL, 240, 3e-4, _begin_full, _between_full, _keep_full),
 }
 
 
@@ -145,7 +146,7 @@ def fine_tune(
     trained, weights = kind.begin(model)
     facts = {"base": saved.hash, "folder": folder.name, "kind": kind.name}
     found = music.report()
-    run = _Run(kind, saved, config, held, music, out, facts, seed)
+    run = _Run(kind, saved, config, held, music, out, facts, seed, base is not None)
     yield Step(0, steps, 0.0, {}, None, report_words(found), {"scan": found})
     job = train(
         config, music.drawn(config.train, deviations), own, out, facts, model=model, trained=trained, weights=weights,
@@ -193,6 +194,7 @@ class _Run:
     out: Path
     facts: dict[str, Any]
     seed: int
+    guarded: bool  # by base music of the caller's
 
     def settle(self, whole: bool) -> dict[str, Any]:
         """Choose, save and judge; a run that was cut short is not listened to."""
@@ -203,7 +205,7 @@ class _Run:
         best, chosen = self.out / "best", None
         if best.is_dir():
             trained = Checkpoint(best).tensors()
-            for strength in STRENGTHS:
+            for strength in [s for s in STRENGTHS if self.guarded or s <= UNGUARDED]:
                 self.kind.between(model, self.saved.tensors(), trained, strength)
                 at = {"strength": strength, **self.losses(model)}
                 result["strengths"].append(at)
