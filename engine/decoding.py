@@ -54,7 +54,7 @@ class Knobs:
     """Everything that shapes a decoding besides latents."""
 
     offsets: NDArray[np.float64]  # (12,) sigma; NaN where a slider is free
-    shift: dict[str, float]  # colour sliders
+    shift: dict[str, float]  # sliders of latents: colours and instant styles
     seed: int = 0
     temperature: float = 0.0
     blend: bool = True
@@ -94,7 +94,7 @@ def flushed() -> Iterator[None]:
 
 def _decode(session: Session, piece: Piece, bars: list[int], knobs: Knobs) -> NDArray[np.void]:
     index = torch.tensor(bars, dtype=torch.int64)
-    chunk = _Chunk(session, piece, index, knobs)
+    chunk = _Chunk(session, session.styled(piece, knobs.shift), index, knobs)
     still = knobs.blend and knobs.distance == 0
     if still:
         cells = chunk.heard()
@@ -387,9 +387,8 @@ class _Chunk:
 
 def _shift(session: Session, knobs: Knobs) -> torch.Tensor | None:
     """(F,) how far the colour sliders move the latents of a bar; None where they rest."""
-    if not any(knobs.shift.values()):
-        return None
-    return torch.stack([amount * session.colours[name] for name, amount in knobs.shift.items()]).sum(0)
+    on = [amount * session.colours[name] for name, amount in knobs.shift.items() if amount and name in session.colours]
+    return torch.stack(on).sum(0) if on else None
 
 
 def _only(rows: Rows, chosen: Bools) -> Rows:

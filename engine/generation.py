@@ -81,7 +81,8 @@ def draw_latents(
     just what it would be alone. `temperature` scales the noise: 0 is the middle of each prior. Bars past the first
     window are drawn given those before. With `given` only the bars it does not know are drawn, each window in view of
     known bars on both sides; both upper levels are the given ones. `begins` and `ends` say whether the first bars are
-    a piece's beginning, the last ones its end.
+    a piece's beginning, the last ones its end. Without `given` what was drawn is carried to where the session's instant
+    styles have their bars.
     """
     model, latent_dim = session.model, session.config.model.latent_dim
     seeds = range(seed, seed + conditions.n_pieces) if isinstance(seed, int) else seed
@@ -89,6 +90,7 @@ def draw_latents(
         raise MorphonyError(f"There are {conditions.n_pieces} pieces to draw but {len(seeds)} seeds.")
     noise = [torch.Generator().manual_seed(s) for s in seeds]
     owner = conditions.piece[conditions.phrase]
+    free = given is None
     if given is None:
         phrases = torch.bincount(conditions.piece).tolist()
         upper = [_upper(model, n, g, temperature) for n, g in zip(phrases, noise, strict=True)]
@@ -111,13 +113,14 @@ def draw_latents(
         )  # fmt: skip
         fresh = torch.stack([temperature * torch.randn(WINDOW, latent_dim, generator=noise[p]) for p in whose])
         still = known[at] | ~there
-        drawn = model.prior.draw(
+        found = model.prior.draw(
             *(x.to(session.device) for x in (z[at], told, still, there, fresh[:, : at.shape[1]])),
             session.config.model.prior_steps, given.start,
         ).cpu()  # fmt: skip
         new = there & ~still
-        z[at[new]], known[at[new]] = drawn[new], True
-    return given.z_global, given.z_local, z
+        z[at[new]], known[at[new]] = found[new], True
+    drawn = given.z_global, given.z_local, z
+    return session.styles.carried(drawn, conditions) if free else drawn
 
 
 def _window(known: Tensor) -> int:

@@ -36,14 +36,14 @@ class Decoded:
         """The cells that are anywhere near the threshold."""
         return rows_above(self.logits, self.clocks)
 
-    def apart(self, laid: Tensor) -> list[Remembered]:
+    def apart(self, laid: Tensor, by: str) -> list[Remembered]:
         """Each bar by itself, with its latents laid out (K, S, C)."""
         out = []
         for i, clocks in enumerate(self.clocks.tolist()):
             n = -(-clocks // f.SLOT_CLOCKS)
             logits = self.logits[i, : n * f.SLOT_CLOCKS]
             out.append(
-                Remembered(laid[i, :n], logits, self.slots[i, :n], rows_above(logits[None], self.clocks[i : i + 1]))
+                Remembered(laid[i, :n], logits, self.slots[i, :n], rows_above(logits[None], self.clocks[i : i + 1]), by)
             )
         return out
 
@@ -80,17 +80,23 @@ def at_rest(session: Session, piece: Piece, index: Tensor, shift: Tensor | None)
     if shift is not None:
         return told(session, piece, index, shift, none)
     bars = index.tolist()
-    if not all(b in piece.cache for b in bars):
+    if not all(_knows(session, piece, b) for b in bars):
         laid = session.laid(piece, index)
-        piece.cache.update(zip(bars, _decoded(session, piece, index, laid, none).apart(laid), strict=True))
+        decoded = _decoded(session, piece, index, laid, none).apart(laid, session.hash)
+        piece.cache.update(zip(bars, decoded, strict=True))
     return Rest(piece.conditions.clocks[index].numpy(), [piece.cache[b] for b in bars])
 
 
 def told(session: Session, piece: Piece, index: Tensor, shift: Tensor | None, offsets: Offsets) -> Decoded:
     """The given bars with the decoder told of sliders."""
-    known = [piece.cache[b].laid for b in index.tolist() if shift is None and b in piece.cache]
+    known = [piece.cache[b].laid for b in index.tolist() if shift is None and _knows(session, piece, b)]
     laid = _side_by_side(known) if len(known) == len(index) else session.laid(piece, index, shift)
     return _decoded(session, piece, index, laid, offsets)
+
+
+def _knows(session: Session, piece: Piece, bar: int) -> bool:
+    """Whether the session, with its styles as they are now, has decoded a bar at rest."""
+    return bar in piece.cache and piece.cache[bar].by == session.hash
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ N bars, P phrases, A = 12 attributes; F, L, G widths of the fine, local and glob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,14 +19,15 @@ from engine.attributes import NAMES, SPECS, measure, measure_bars
 from engine.checkpoint import Checkpoint
 from engine.config import Config
 from engine.errors import MorphonyError
-from engine.model.adapter import attach
 from engine.model.batch import PHRASE_BARS, Bars, Notes, Offsets, beat_clocks
 from engine.model.decoder import Decodes
 from engine.model.fields import N_PARTS
+from engine.model.instant import Latents
 from engine.model.vaegan import MusicTransformerVAEGAN, beside
 from engine.sampling import Rows
 from engine.score import Score
 from engine.score.timing import BarGrid
+from engine.style import Style, Styles
 from engine.tokens.bars import part_tracks, to_bars
 
 STARTER = Path(__file__).resolve().parent.parent / "assets" / "models" / "starter"
@@ -40,9 +41,9 @@ class SliderSpec:
     name: str
     label: str
     description: str
-    kind: str  # "attribute" or "colour"
+    kind: str  # "attribute", "colour" or "style"
     unit: str
-    sd: float  # one sigma, in the attribute's own unit; 1 for colours
+    sd: float  # one sigma, in the attribute's own unit; 1 for the others
     quantiles: tuple[float, ...] | None  # 101 of the corpus, 0 to 100 %
     rho: float | None  # measured correlation of slider and re-measured attribute
 
@@ -55,6 +56,7 @@ class Remembered:
     logits: NDArray[np.float32]  # (S * 4, 88) relative to the threshold
     slots: Tensor  # (S, C)
     candidates: Rows  # cells anywhere near the threshold
+    by: str  # hash of the session that decoded it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,34 +89,57 @@ class Piece:
 class Session:
     """A model ready to use. One thread at a time."""
 
-    def __init__(self, model: MusicTransformerVAEGAN, saved: Checkpoint, device: torch.device, reason: str) -> None:
+    def __init__(
+        self,
+        model: MusicTransformerVAEGAN,
+        saved: Checkpoint,
+        device: torch.device,
+        reason: str,
+        styles: Sequence[Style] = (),
+    ) -> None:
         self.model, self.device, self.device_reason = model.eval().to(device), device, reason
         self.config: Config = saved.config
         if model.events is None:
             self.decoder: Decodes = model.decoder  # what bars are decoded with
-        self.hash = saved.hash
+        self.base = saved.hash
+        self.styles = Styles(model, styles)
+        self.hash = self.base + self.styles.tag
         facts = saved.facts
         self.deviations = _deviations(saved)
         self.colours = saved.tensors("colours") if facts.get("colours") else {}
-        self.sliders = () if model.events is not None else _sliders(facts)
+        self.sliders = () if model.events is not None else _sliders(facts, self.styles)
         self.facts = facts
 
     @classmethod
-    def open(cls, model_dir: Path | None = None, device: str = "auto", adapter: Path | None = None) -> Session:
-        """Load a model folder (the starter by default), with a style on top if its folder (or run folder) is given."""
+    def open(
+        cls,
+        model_dir: Path | None = None,
+        device: str = "auto",
+        adapter: Path | None = None,
+        styles: Mapping[Path, float] | None = None,
+    ) -> Session:
+        """Load a model folder (the starter by default), with styles on top: their folders (or run folders) and how far
+        each is turned on, 0 to 1. `adapter` is one more style, turned on in full.
+        """
         saved = Checkpoint(model_dir) if model_dir is not None else _starter()
         chosen, reason = devices.choose(device)
         if chosen.type == "cpu":
             torch.set_num_threads(1)  # under load two OpenMP threads run many times slower than one
-        model = _load(saved)
-        session = cls(model, saved, chosen, reason)
-        if adapter is not None:
-            style = Checkpoint(adapter / "best" if (adapter / "best").is_dir() else adapter)
-            if style.facts.get("base") != session.hash:
-                raise MorphonyError(f"The style {adapter.name} was made for another model.")
-            attach(model, style.tensors())
-            session.hash = f"{session.hash}+{style.hash}"
-        return session
+        wanted = ({} if adapter is None else {adapter: 1.0}) | dict(styles or {})
+        if wanted and saved.config.model.mode == "transformer":
+            raise MorphonyError("A model of events takes no styles.")
+        opened = [Style.open(folder, saved.hash, strength) for folder, strength in wanted.items()]
+        return cls(_load(saved), saved, chosen, reason, opened)
+
+    def blend(self, *strengths: float) -> None:
+        """Turn every style to a strength of its own, 0 to 1, in the order they were opened in; takes milliseconds.
+
+        A piece that was encoded before keeps its latents: encode it anew to hear it as the blend does.
+        """
+        if len(strengths) != len(self.styles.styles):
+            raise MorphonyError(f"There are {len(self.styles.styles)} styles to blend but {len(strengths)} strengths.")
+        self.styles.blend(strengths)
+        self.hash = self.base + self.styles.tag
 
     @torch.no_grad()
     def encode(self, score: Score, sample_seed: int | None = None) -> Piece:
@@ -147,6 +172,14 @@ class Session:
         q = encoder.ladder(torch.cat(direct), torch.cat(features), whole, noise, seed is None)
         return q.z_global.cpu(), q.z_local.cpu(), q.z_fine.cpu()
 
+    def styled(self, piece: Piece, shift: Mapping[str, float]) -> Piece:
+        """The piece with its latents where the sliders of instant styles put them; the same one where they rest."""
+        return _at(piece, self.styles.moved(_latents(piece), piece.conditions, shift))
+
+    def carried(self, piece: Piece) -> Piece:
+        """The piece with its latents where the instant styles that are on have theirs; the same one without any."""
+        return _at(piece, self.styles.carried(_latents(piece), piece.conditions))
+
     @torch.no_grad()
     def slots(self, piece: Piece, bars: Tensor, shift: Tensor, offsets: Offsets) -> Tensor:
         """(K, S, C) decoded slots of some bars, their fine latents moved by `shift` (K, F) or nothing."""
@@ -166,6 +199,17 @@ class Session:
         z_fine = piece.z_fine[bars] if shift is None else piece.z_fine[bars] + shift
         z = beside(piece.z_global, piece.z_local, z_fine, chosen)
         return self.decoder.laid(z.to(self.device), chosen.to(self.device))
+
+
+def _latents(piece: Piece) -> Latents:
+    return piece.z_global, piece.z_local, piece.z_fine
+
+
+def _at(piece: Piece, z: Latents) -> Piece:
+    """The piece with these latents; itself where they are its own."""
+    if all(a is b for a, b in zip(z, _latents(piece), strict=True)):
+        return piece
+    return replace(piece, z_global=z[0], z_local=z[1], z_fine=z[2], cache={})
 
 
 def conditions_of(grid: BarGrid, parts: int) -> Bars:
@@ -218,7 +262,7 @@ def _deviations(saved: Checkpoint) -> NDArray[np.float64]:
     return out
 
 
-def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:
+def _sliders(facts: Mapping[str, object], styles: Styles) -> tuple[SliderSpec, ...]:
     deviations, quantiles = facts["deviations"], facts.get("quantiles", {})
     rho, colours = facts.get("rho", {}), facts.get("colours", [])
     assert isinstance(deviations, list)
@@ -239,7 +283,14 @@ def _sliders(facts: Mapping[str, object]) -> tuple[SliderSpec, ...]:
         )
         for i, c in enumerate(colours)
     ]  # fmt: skip
-    return tuple(named + coloured)
+    styled = [
+        SliderSpec(
+            name, f"Style {i + 1}", "A direction in which the music of the style differs from piece to piece.",
+            "style", "notes", 1.0, None, None,
+        )
+        for i, name in enumerate(styles.sliders)
+    ]  # fmt: skip
+    return tuple(named + coloured + styled)
 
 
 __all__ = ["Piece", "Session", "SliderSpec"]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, bench_decoder, bench_training, files, output
+from app.cli import arguments, bench_decoder, bench_styles, bench_training, files, output
 from app.cli.model import open_session
 from engine.attributes import NAMES
 from engine.errors import MorphonyError
@@ -295,6 +295,11 @@ def training(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float
         return bench_training.compared(Music(args.input, args.where, cache=Path(cache)))
 
 
+def styles(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """Whole runs of `personalise` on the first twenty files: an instant style of one and of all, an adapter."""
+    return bench_styles.measured(args.model, paths, args.seed)
+
+
 def start(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds until a fresh process has done its first thing: help, a file's contents, torch, a loaded model."""
     programs = {
@@ -348,5 +353,6 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, floa
     "codec": tokens,
     "read": reading,
     "training": training,
+    "styles": styles,
     "start": start,
 }

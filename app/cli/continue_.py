@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, making
+from app.cli.model import add_styles
 from engine.score import midi
 from engine.score.timing import BarGrid
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     making.add_files(parser)
     parser.add_argument("--bars", type=int, default=8, metavar="N", help="how many new bars (default 8)")
     arguments.add_set(parser)
+    add_styles(parser)
     making.add_prior(parser)
     arguments.add_where(parser)
     making.add_sampling(parser)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, making, output
-from app.cli.model import open_session
+from app.cli.model import add_styles, open_session
 from engine.errors import MorphonyError
 from engine.score import midi
 
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--programs", type=programs, metavar="P,Q", help="their instruments, General MIDI counted from 0: 40,42"
     )
     arguments.add_set(parser)
+    add_styles(parser)
     making.add_prior(parser)
     making.add_sampling(parser)
     making.add_masks(parser)

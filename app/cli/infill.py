@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.cli import arguments, making
+from app.cli.model import add_styles
 from engine.score import midi
 from engine.tokens.bars import to_bars
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_tracks(parser)
     making.add_lock(parser)
     arguments.add_set(parser)
+    add_styles(parser)
     making.add_prior(parser)
     arguments.add_where(parser)
     making.add_sampling(parser)

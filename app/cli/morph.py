@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, making
-from app.cli.model import add_scope, reach
+from app.cli.model import add_scope, add_styles, reach
 from engine.attributes import NAMES, measure
 from engine.score import midi
 from engine.tokens.bars import to_bars
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     making.add_files(parser)
     arguments.add_set(parser)
+    add_styles(parser)
     add_scope(parser)
     arguments.add_bars(parser)
     arguments.add_tracks(parser)

@@ -1,4 +1,8 @@
-"""`morphony personalise FOLDER --out DIR`: fine-tune the model on a folder of one's own, and say whether it helped."""
+"""`morphony personalise FOLDER --out DIR`: learn from a folder of one's own, and say whether it helped.
+
+A style opens with `--style DIR` (or `--model DIR`), at any strength; what `--kind full` makes opens with
+`--model DIR/model`.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,19 @@ from typing import Any
 from app.cli import arguments
 from app.cli.train import follow
 
+KINDS = {"instant": "a style in seconds, from one file or many", "adapter": "in minutes", "full": "all weights"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="FOLDER", help="a folder of music, or a .tsv with a path column")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the style: --model DIR opens it")
-    parser.add_argument("--kind", default="adapter", choices=("adapter",), help="how deep the change goes")
-    parser.add_argument("--steps", type=int, default=600, metavar="N", help="at most (default 600)")
+    parser.add_argument("input", type=Path, metavar="FOLDER", help="music: a folder, a file, or a .tsv of paths")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the style: --style DIR opens it")
+    parser.add_argument(
+        "--kind",
+        default="adapter",
+        choices=tuple(KINDS),
+        help="how deep the change goes: " + "; ".join(f"{kind}, {words}" for kind, words in KINDS.items()),
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="at most (default: what the kind needs)")
     parser.add_argument("--base", type=Path, metavar="FOLDER", help="music to replay, so that nothing is forgotten")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR where it stood")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where bars are kept between runs")
@@ -36,20 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         base=args.base,
         resume=args.resume,
         cache=args.cache,
+        accelerator={"cuda": "gpu"}.get(args.device, args.device),
     )
     done = follow(steps)
-    return {**done, **outcome(args.out / "steps.jsonl"), "out": args.out}
-
-
-def outcome(log: Path) -> dict[str, Any]:
-    """Held-out losses before (step 0) and at their best after, from a run's log of all its sittings.
-
-    "loss" is the negative ELBO per note, free of weights: what a run must lower to be called improved.
-    """
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    before = next((r["held_out"] for r in rows if r["n"] == 0), None)
-    after = min((r["held_out"] for r in rows if r["n"] > 0 and r["held_out"]), key=lambda h: h["loss"], default=None)
-    if before is None or after is None:
-        return {"before": before, "after": after, "improved": False, "change_percent": None}
-    change = after["loss"] / before["loss"] - 1
-    return {"before": before, "after": after, "improved": change < 0, "change_percent": 100 * change}
+    return {**done, **json.loads((args.out / "result.json").read_text(encoding="utf-8")), "out": args.out}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, files
-from app.cli.model import open_session
+from app.cli.model import add_styles, open_session
 from engine.errors import MorphonyError
 from engine.score import midi
 
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mean", action="store_true", help="the posterior's mean instead of a sample (--seed)")
     arguments.add_where(parser)
+    add_styles(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.cli import arguments, files, output
-from app.cli.model import add_scope, open_session
+from app.cli.model import add_scope, add_styles, open_session
 from engine.attributes import NAMES, measure
 from engine.errors import MorphonyError
 from engine.score import midi
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sliders", default="all", metavar="A,B", help="names, or all of the named ones (default)")
     parser.add_argument("--steps", type=int, default=9, help="positions from -2 to +2 (default 9)")
     add_scope(parser)
+    add_styles(parser)
     parser.add_argument("--bars", type=arguments.bars, metavar="A:B", help="write only these bars, as a piece")
     arguments.add_where(parser)
 

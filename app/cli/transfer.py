@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.cli import arguments, files, making, output
-from app.cli.model import is_style, open_session
+from app.cli.model import open_session
 from engine.attributes import measure
 from engine.errors import MorphonyError
 from engine.score import midi
@@ -41,12 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from engine.session import Session
+    from engine.style import is_style
 
     files.is_many(args.input)
     trained = args.style.is_dir() and is_style(args.style)
     session = open_session(args)
     style = None if trained else style_of(session, args.style)
-    decoding = Session.open(args.model, args.device, adapter=args.style) if trained else session
+    decoding = Session.open(args.model, args.device, styles={args.style: args.strength}) if trained else session
 
     def one(path: Path, out: Path | None) -> Mapping[str, Any]:
         assert out is not None

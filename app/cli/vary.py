@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, files, making
-from app.cli.model import open_session
+from app.cli.model import add_styles, open_session
 from engine.errors import MorphonyError
 from engine.score import midi
 from engine.tokens.bars import to_bars
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_tracks(parser)
     making.add_lock(parser)
     arguments.add_set(parser)
+    add_styles(parser)
     arguments.add_where(parser)
     making.add_sampling(parser)
     making.add_masks(parser)

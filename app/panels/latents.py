@@ -98,7 +98,7 @@ class LatentsPanel(QWidget):
         for name, model in self.state.sliders.items():
             if model.info.kind != kind:
                 kind = model.info.kind
-                heading = QLabel(self.tr("Colour"))
+                heading = QLabel(self.tr("Style") if kind == "style" else self.tr("Colour"))
                 heading.setProperty("dim", True)
                 heading.setContentsMargins(MARGIN, 8, 0, 0)
                 self._rows.addWidget(heading)

@@ -93,7 +93,7 @@ def knobs_of(session: Session, request: Request) -> Knobs:
             raise MorphonyError(f"The slider {name} needs a number, not {value}.")
         if name in INDEX:
             named[INDEX[name]] = value
-        elif name in session.colours:
+        elif name in session.colours or name in session.styles.sliders:
             colours[name] = float(value)
         else:
             known = ", ".join(s.name for s in session.sliders)

@@ -59,15 +59,16 @@ def transfer(
 
     Sliders carry the CARRIED statistics over, aimed anew after a first round by what was measured; the phrase and piece
     latents go UPPER of the way to the style's. Without a style the latents of `piece`, encoded by a base model, are
-    decoded by `session`, which has an adapter of that model.
+    decoded by `session`, which has styles of that model, each turned on as far as it is: adapters decode, instant
+    styles carry the latents to where theirs are.
     """
     if not 0 <= strength <= 1:
         raise MorphonyError(f"The strength of a style is 0 to 1, not {strength}.")
     asked = request or Request()
-    if style is None:
-        return (yield from finished(session, piece, replace(asked, blend=False)))
     if not strength:
         return piece.score
+    if style is None:
+        return (yield from finished(session, session.carried(piece), replace(asked, blend=False)))
     share, phrases = UPPER * strength, len(piece.z_local)
     made = replace(
         piece,

@@ -6,7 +6,7 @@ R rank. An adapter is a few hundred kilobytes of tensors and never touches the b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,35 +39,16 @@ def _places(model: MusicTransformerVAEGAN) -> Iterator[tuple[str, nn.Linear]]:
             yield name, module
 
 
-def attach(
-    model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor] | None = None, rank: int = RANK
-) -> list[nn.Parameter]:
-    """Put an adapter on a model and return its parameters; with tensors, one that was saved.
-
-    Raises MorphonyError when saved tensors do not fit the model.
-    """
+def attach(model: MusicTransformerVAEGAN, rank: int = RANK) -> list[nn.Parameter]:
+    """Put a new adapter on a model, to be trained, and return its parameters."""
     parameters: list[nn.Parameter] = []
-    for name, layer in list(_places(model)):
-        saved = None
-        if tensors is not None:
-            if f"{name}.a" not in tensors or f"{name}.b" not in tensors:
-                raise MorphonyError("This style does not fit the model: some of its layers are missing.")
-            saved = tensors[f"{name}.a"], tensors[f"{name}.b"]
+    for _, layer in list(_places(model)):
         rows, columns = layer.weight.shape
-        low = LowRank(rows, columns, rank if saved is None else len(saved[0]))
-        if saved is not None:
-            if saved[0].shape != low.a.shape or saved[1].shape != low.b.shape:
-                raise MorphonyError("This style does not fit the model: its layers have other sizes.")
-            with torch.no_grad():
-                low.a.copy_(saved[0])
-                low.b.copy_(saved[1])
+        low = LowRank(rows, columns, rank)
         parametrize.register_parametrization(layer, "weight", low.to(layer.weight.device))
         parameters += [low.a, low.b]
-    style = model.decoder.style.detach().clone() if tensors is None else tensors.get(BIAS)
-    if style is None or style.shape != model.decoder.style.shape:
-        raise MorphonyError("This style does not fit the model: its in-attention bias has another size.")
+    bias = nn.Parameter(model.decoder.style.detach().clone())
     del model.decoder.style  # a buffer of zeros until now
-    bias = nn.Parameter(style.to(layer.weight.device))
     model.decoder.register_parameter("style", bias)
     return [*parameters, bias]
 
@@ -92,3 +73,45 @@ def restore(model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor]) -> Non
     """Put saved adapter tensors back into a model that already carries an adapter of the same shape."""
     for name, mine in _tensors(model).items():
         mine.copy_(tensors[name])
+
+
+def scaled(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
+    """The adapter whose changes are `strength` times those of another: between the base model and it."""
+    return {name: t if name.endswith(".a") else t * strength for name, t in tensors.items()}
+
+
+class Blend:
+    """A model with some saved adapters on it, each at a strength of its own; nothing is left of them at 0."""
+
+    def __init__(self, model: MusicTransformerVAEGAN, adapters: Sequence[Mapping[str, Tensor]]) -> None:
+        for tensors in adapters:
+            _check(model, tensors)
+        self.layers = [(layer, layer.weight.detach().clone()) for _, layer in _places(model)]
+        device = model.decoder.style.device
+        names = [name for name, _ in _places(model)]
+        self.low = [[(t[f"{n}.b"].to(device), t[f"{n}.a"].to(device)) for n in names] for t in adapters]
+        self.style, self.biases = model.decoder.style, [t[BIAS].to(device) for t in adapters]
+
+    @torch.no_grad()
+    def set(self, strengths: Sequence[float]) -> None:
+        """W + sum of strength x B A in every layer, from the base weights each time."""
+        on = [i for i, strength in enumerate(strengths) if strength]
+        for k, (layer, base) in enumerate(self.layers):
+            layer.weight.copy_(base)
+            for i in on:
+                layer.weight.addmm_(*self.low[i][k], alpha=strengths[i])
+        self.style.zero_()
+        for i in on:
+            self.style.add_(self.biases[i], alpha=strengths[i])
+
+
+def _check(model: MusicTransformerVAEGAN, tensors: Mapping[str, Tensor]) -> None:
+    """Raises MorphonyError when an adapter does not fit the model."""
+    for name, layer in _places(model):
+        if f"{name}.a" not in tensors or f"{name}.b" not in tensors:
+            raise MorphonyError("This style does not fit the model: some of its layers are missing.")
+        (rows, columns), a, b = layer.weight.shape, tensors[f"{name}.a"], tensors[f"{name}.b"]
+        if a.shape != (b.shape[-1], columns) or b.shape != (rows, len(a)):
+            raise MorphonyError("This style does not fit the model: its layers have other sizes.")
+    if BIAS not in tensors or tensors[BIAS].shape != model.decoder.style.shape:
+        raise MorphonyError("This style does not fit the model: its in-attention bias has another size.")

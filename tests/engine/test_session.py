@@ -40,7 +40,7 @@ def test_every_slider_has_what_a_panel_shows(session: Session) -> None:
     for slider in session.sliders:
         assert slider.label[0].isupper()
         assert slider.description.endswith(".")
-        assert slider.kind in ("attribute", "colour")
+        assert slider.kind in ("attribute", "colour")  # a style brings more
         assert slider.sd > 0
     assert session.device_reason == "cpu: as asked"
 

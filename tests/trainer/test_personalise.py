@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint
+from engine import checkpoint, compose
 from engine.checkpoint import Checkpoint
 from engine.errors import MorphonyError
 from engine.score import midi
-from engine.session import Session
+from engine.session import Piece, Session
 from tests.engine import small
-from trainer.personalise import personalise, split
+from trainer.finish import NOTES_PER_SIGMA
+from trainer.loop import Step
+from trainer.personalise import personalise, split, weights
+from trainer.personalise.weights import FORGOTTEN
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +42,59 @@ def finished(base: Path, good_folder: Path, tmp_path_factory: pytest.TempPathFac
     return out, steps
 
 
-def test_the_first_step_measures_before_and_the_style_is_better_after(finished) -> None:
-    _, steps = finished
+def result_of(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "result.json").read_text())
+    return found
+
+
+def test_what_was_found_comes_first_then_the_losses_before_and_the_style_is_better_after(finished) -> None:
+    out, steps = finished
+    assert steps[0].message.startswith("7 pieces can be used")
     measured = [s.held_out["loss"] for s in steps if s.held_out]
-    assert steps[0].n == 0
-    assert steps[0].held_out is not None
+    assert steps[1].n == 0
+    assert steps[1].held_out is not None
     assert min(measured[1:]) < measured[0]
+    result = result_of(out)
+    assert result["improved"]
+    assert result["after"]["loss"] < result["before"]["loss"]
+    assert result["after"]["base_loss"] <= (1 + FORGOTTEN) * result["before"]["base_loss"]
+    assert result["scan"]["kept"] == 7
+    assert not result["cancelled"]
 
 
 def test_the_log_is_what_was_yielded(finished) -> None:
     out, steps = finished
     lines = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
     assert [(line["n"], line["train"], line["held_out"]) for line in lines] == [
-        (s.n, s.train, s.held_out) for s in steps
+        (s.n, s.train, s.held_out) for s in steps[1:-1]
     ]
+
+
+def test_the_same_seed_is_heard_before_and_after(finished, base: Path) -> None:
+    out, _ = finished
+    scores = [midi.read(out / name) for name in ("before.mid", "after.mid")]
+    assert all(len(score.notes) for score in scores)
+    again = [
+        compose.run(compose.generate(session, 16, (4, 4), seed=0))
+        for session in (Session.open(base, "cpu"), Session.open(base, "cpu", styles={out: 1.0}))
+    ]
+    for score, other in zip(scores, again, strict=True):
+        assert np.array_equal(np.sort(score.notes["pitch"]), np.sort(other.notes["pitch"]))
+
+
+def test_what_new_music_repeats_is_measured_and_said(finished) -> None:
+    out, steps = finished
+    told = result_of(out)["memorisation"]
+    assert told["windows"] >= 4
+    assert "New music" in steps[-1].message
+
+
+def test_where_music_of_the_base_would_be_forgotten_the_style_is_held_back(finished) -> None:
+    out, _ = finished
+    tried = result_of(out)["strengths"]
+    chosen = result_of(out)["after"]
+    good = [t for t in tried if t["base_loss"] <= (1 + FORGOTTEN) * result_of(out)["before"]["base_loss"]]
+    assert chosen == min(good, key=lambda t: t["loss"])
 
 
 def test_the_style_opens_on_its_model_and_changes_notes_at_the_same_latents(finished, base: Path) -> None:
@@ -103,16 +146,99 @@ def test_an_interrupted_run_continues_to_the_bit(base: Path, tmp_path: Path) -> 
     for step in job:
         if step.n == 9:
             job.close()
+    assert result_of(tmp_path / "cut")["cancelled"]
     resumed = list(personalise(base, folder, tmp_path / "cut", **options, resume=True))
-    assert [s.train for s in resumed] == [s.train for s in whole[-len(resumed) :]]
+    assert [s.train for s in resumed[1:]] == [s.train for s in whole[-len(resumed) + 1 :]]
     newest = sorted(p.name for p in (tmp_path / "whole").glob("step-*"))[-1]
     one, two = (Checkpoint(tmp_path / run / newest).tensors() for run in ("whole", "cut"))
     assert all(torch.equal(one[n], two[n]) for n in one)
 
 
-def test_a_kind_that_is_not_built_is_refused(base: Path, good_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(MorphonyError, match="'instant' is not built yet"):
-        list(personalise(base, good_folder, tmp_path, kind="instant"))
+def test_a_way_that_is_not_known_is_refused(base: Path, good_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MorphonyError, match="called 'deep', only instant, adapter, full"):
+        list(personalise(base, good_folder, tmp_path, kind="deep"))
+
+
+def test_a_run_that_helps_nobody_leaves_no_style(base: Path, good_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "FORGOTTEN", -1.0)  # nothing may cost the base music anything
+    options = {"steps": 8, "base": good_folder / "one", "cache": tmp_path / "cache"}
+    last = list(personalise(base, good_folder, tmp_path / "out", **options))[-1]
+    assert not result_of(tmp_path / "out")["improved"]
+    assert "no style" in last.message
+    assert not (tmp_path / "out" / "best").exists()
+
+
+def test_all_weights_become_a_model_of_its_own(base: Path, good_folder: Path, tmp_path: Path) -> None:
+    options = {"kind": "full", "steps": 40, "base": good_folder / "one", "cache": tmp_path / "cache"}
+    last = list(personalise(base, good_folder, tmp_path / "out", **options))[-1]
+    result = result_of(tmp_path / "out")
+    assert result["improved"]
+    assert result["after"]["loss"] < result["before"]["loss"]
+    assert last.facts["result"] == result
+    opened = Session.open(tmp_path / "out" / "model", "cpu")
+    plain = Session.open(base, "cpu")
+    assert opened.hash != plain.hash
+    assert not torch.equal(opened.model.decoder.cells.weight, plain.model.decoder.cells.weight)
+
+
+# ---------------------------------------------------------------- instant
+
+
+@pytest.fixture(scope="module")
+def instant(base: Path, good_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Step]]:
+    """An instant style of the folder of tunes."""
+    out = tmp_path_factory.mktemp("instant")
+    return out, list(personalise(base, good_folder, out, kind="instant", steps=60))
+
+
+def test_an_instant_style_says_of_held_out_bars_what_the_model_did_not_know(instant) -> None:
+    out, steps = instant
+    result = result_of(out)
+    assert steps[0].message.startswith("7 pieces can be used")
+    assert result["improved"]
+    assert result["after"]["loss"] < steps[0].held_out["loss"] == result["before"]["loss"]
+    assert result["after"]["explained"] > 0.2
+    assert steps[-1].facts["result"]["change_percent"] < 0
+
+
+def test_one_sigma_of_each_of_its_sliders_changes_as_many_notes(instant, base: Path) -> None:
+    out, _ = instant
+    session = Session.open(base, "cpu", styles={out: 1.0})
+    piece = session.encode(small.score(12, 2))
+    rest = cells(session, piece)
+    changed = {}
+    for slider in (s.name for s in session.sliders if s.kind == "style"):
+        moved = [len(cells(session, session.styled(piece, {slider: x})) ^ rest) for x in (-1.0, 1.0)]
+        changed[slider] = float(np.mean(moved)) / len(piece)
+    assert len(changed) == 8
+    assert NOTES_PER_SIGMA / 3 < np.median(list(changed.values())) < NOTES_PER_SIGMA * 3
+
+
+def cells(session: Session, piece: Piece) -> set[tuple[int, ...]]:
+    notes = np.concatenate([d.notes for d in compose.reconstruct(session, piece)])
+    return set(map(tuple, notes[["bar", "onset", "pitch"]].tolist()))
+
+
+def test_one_file_is_enough(base: Path, good_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    midi.write(small.score(16, 3), folder / "tune.mid")
+    last = list(personalise(base, folder, tmp_path / "out", kind="instant", steps=50))[-1]
+    assert result_of(tmp_path / "out")["improved"]
+    assert (tmp_path / "out" / "after.mid").exists()
+    assert last.n == 50
+    midi.write(small.score(3), folder / "tune.mid")
+    with pytest.raises(MorphonyError, match="too short"):
+        list(personalise(base, folder, tmp_path / "out2", kind="instant", steps=5))
+
+
+def test_cancelled_an_instant_style_keeps_its_best(base: Path, good_folder: Path, tmp_path: Path) -> None:
+    job = personalise(base, good_folder, tmp_path, kind="instant", steps=400)
+    for step in job:
+        if step.n == 110:
+            job.close()
+    assert result_of(tmp_path)["cancelled"]
+    assert Session.open(base, "cpu", styles={tmp_path: 1.0}).sliders[-1].name == "style_8"
 
 
 def test_losses_are_numbers(finished) -> None:

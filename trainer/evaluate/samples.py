@@ -45,7 +45,7 @@ def sample_windows(
     """
     out = []
     for first, some in _some(like):
-        conditions = _conditions(some)
+        conditions = conditions_of_windows(some)
         latents = draw_latents(session, conditions, seed + first, temperature, begins=False, ends=False)
         knobs = knobs_of(session, Request(seed=seed + first, temperature=cells, blend=False))
         notes = decode(session, _nothing(conditions, latents), list(range(len(conditions.clocks))), knobs)
@@ -85,7 +85,7 @@ def from_posterior(model: MusicTransformerVAEGAN, like: Sequence[Window], seed: 
     device = next(model.parameters()).device
     noise, heard = torch.Generator(device=device).manual_seed(seed), []
     for _, some in _some(like):
-        q = model.encode(Notes.of(stacked(some)[0]).to(device), _conditions(some).to(device), noise)
+        q = model.encode(Notes.of(stacked(some)[0]).to(device), conditions_of_windows(some).to(device), noise)
         heard.append([q.z_global.cpu(), q.z_local.cpu(), q.z_fine.cpu()])
     levels = [torch.cat(z) for z in zip(*heard, strict=True)]
 
@@ -103,7 +103,7 @@ def reconstructed(model: MusicTransformerVAEGAN, like: Sequence[Window], seed: i
     device = next(model.parameters()).device
     noise, out = torch.Generator(device=device).manual_seed(seed), []
     for _, some in _some(like):
-        conditions = _conditions(some)
+        conditions = conditions_of_windows(some)
         q = model.encode(Notes.of(stacked(some)[0]).to(device), conditions.to(device), noise)
         out += _cut(greedy(model, (q.z_global, q.z_local, q.z_fine), conditions), some)
     return out
@@ -121,7 +121,7 @@ def _drawn(
 ) -> list[Window]:
     noise, out = torch.Generator().manual_seed(seed), []
     for _, some in _some(like):
-        conditions = _conditions(some)
+        conditions = conditions_of_windows(some)
         out += _cut(greedy(model, draw(conditions, noise), conditions), some)
     return out
 
@@ -153,7 +153,7 @@ def _some(like: Sequence[Window]) -> Iterator[tuple[int, Sequence[Window]]]:
     return ((i, like[i : i + TOGETHER]) for i in range(0, len(like), TOGETHER))
 
 
-def _conditions(windows: Sequence[Window]) -> Bars:
+def conditions_of_windows(windows: Sequence[Window]) -> Bars:
     """Every window as a piece of its own."""
     starts = np.cumsum([0, *(len(w.clocks) for w in windows)])
     runs: list[NDArray[np.integer]] = [np.arange(a, b) for a, b in pairwise(starts)]

@@ -6,7 +6,7 @@ NumPy only; knows no model. N bars of a window, W windows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,8 +43,14 @@ def of_piece(piece: Piece, bars: int = BARS, most: int = PER_PIECE) -> list[Wind
 
 def of_corpus(corpus: Corpus, bars: int = BARS, most: int = PER_PIECE) -> list[Window]:
     """The same of every piece of a corpus; `piece` is its number there."""
+    return of_pieces(corpus, range(len(corpus.pieces)), bars, most)
+
+
+def of_pieces(corpus: Corpus, pieces: Iterable[int], bars: int = BARS, most: int = PER_PIECE) -> list[Window]:
+    """The same of some of its pieces."""
     out = []
-    for i, p in enumerate(corpus.pieces):
+    for i in pieces:
+        p = corpus.pieces[i]
         for run in _runs(p.bars, bars, most):
             rows = p.first_bar + run
             table, notes = corpus.bars[rows], corpus.read(rows)

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,42 @@ def test_personalise_says_whether_it_helped_and_its_style_opens(model, tmp_path,
     assert said["improved"]
     assert said["change_percent"] < 0
     assert said["seconds"] > 0
+    assert said["scan"]["kept"] == 4
+    assert [f["file"] for f in said["scan"]["left_out"]] == ["broken.mid"]
+    off = ("--style", f"{tmp_path / 'style'}:0", "--model", model)
+    for name, options in (
+        ("plain", ("--model", model)),
+        ("off", off),
+        ("on", (*off[2:], "--style", tmp_path / "style")),
+    ):
+        done(capsys, "generate", tmp_path / f"{name}.mid", "--bars", 4, *options)
+    plain, none, _ = ((tmp_path / f"{name}.mid").read_bytes() for name in ("plain", "off", "on"))
+    assert plain == none
+
+
+def test_an_instant_style_of_one_file_has_sliders_that_morph_and_sweep(model, tmp_path, capsys, tune) -> None:
+    style = tmp_path / "style"
+    said = done(capsys, "personalise", tune, "--kind", "instant", "--steps", 40, "--out", style, "--model", model)
+    assert said["improved"]
+    assert said["samples"] == ["before.mid", "after.mid"]
+    options = ("--style", style, "--model", model)
+    for value in (0, 2):
+        done(capsys, "morph", tune, tmp_path / f"{value}.mid", "--set", f"style_1={value}", *options)
+    rest, moved = (midi.read(tmp_path / f"{value}.mid") for value in (0, 2))
+    assert rest.notes.tobytes() == midi.read(tune).notes.tobytes()
+    assert rest.notes.tobytes() != moved.notes.tobytes()
+    swept = done(capsys, "sweep", tune, tmp_path / "swept", "--sliders", "style_1,style_8", "--steps", 3, *options)
+    assert len(swept["written"]) == 6
+    wrong = refused(capsys, "morph", tune, tmp_path / "x.mid", "--set", "style_1=1", "--model", model)
+    assert "no slider 'style_1'" in wrong
+
+
+def test_a_style_that_is_none_is_refused(model, tmp_path, capsys, tune) -> None:
+    words = ("morph", tune, tmp_path / "out.mid", "--model", model)
+    assert "no model folder" in refused(capsys, *words, "--style", tmp_path / "nothing")
+    with pytest.raises(SystemExit):
+        cli.run_command("morph", [*map(str, words[1:]), "--style", "bach:1.5"])
+    assert "from 0 to 1" in capsys.readouterr().err
 
 
 def test_evaluate_prints_a_table_and_saves_what_it_found(model, tune, tmp_path, capsys) -> None:
@@ -271,6 +308,18 @@ def test_evaluate_prints_a_table_and_saves_what_it_found(model, tune, tmp_path, 
     assert [f["ok"] for f in said["files"]] == [True, False]
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == said
     assert "note_f1 " in (tmp_path / "out" / "evaluation.txt").read_text()
+
+
+def test_bench_measures_styles(model, tmp_path, capsys, monkeypatch) -> None:
+    from trainer.personalise import instant, weights
+
+    monkeypatch.setattr(instant, "STEPS", 5)
+    monkeypatch.setitem(weights.KINDS, "adapter", replace(weights.KINDS["adapter"], steps=8))
+    said = done(capsys, "bench", some_music(tmp_path / "music"), "--only", "styles", "--model", model)
+    assert said["styles.instant_1.files"] == 1
+    assert said["styles.instant.files"] == said["styles.adapter.files"] == 5
+    assert said["styles.instant.cpu_s"] > 0
+    assert said["styles.adapter.s"] > 0
 
 
 def test_bench_measures_what_it_is_asked_for(tune, capsys, model) -> None:

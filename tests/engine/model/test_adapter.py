@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.errors import MorphonyError
-from engine.model.adapter import RANK, attach, detached
+from engine.model.adapter import RANK, Blend, attach, detached, restore, scaled
 from engine.model.batch import Notes, Offsets
 from engine.model.vaegan import MusicTransformerVAEGAN
 from tests.engine import small
@@ -40,8 +40,8 @@ def test_a_saved_style_plays_the_same_on_another_copy_of_the_model() -> None:
     for p in attach(styled):
         torch.nn.init.normal_(p, std=0.1)
     tensors = detached(styled)
-    attach(other, tensors)
-    assert torch.equal(played(other), played(styled))
+    Blend(other, [tensors]).set([1.0])
+    assert torch.allclose(played(other), played(styled), atol=1e-4)
     assert sum(t.numel() for t in tensors.values()) < sum(p.numel() for p in styled.parameters()) / 2
 
 
@@ -67,18 +67,53 @@ def test_a_style_of_another_model_is_refused_in_one_sentence() -> None:
     attach(model)
     tensors = detached(model)
     with pytest.raises(MorphonyError, match="other sizes"):
-        attach(small.model(hidden_dim=64), tensors)
+        Blend(small.model(hidden_dim=64), [tensors])
     missing = {name: t for name, t in tensors.items() if not name.startswith("decoder.cells")}
     with pytest.raises(MorphonyError, match="layers are missing"):
-        attach(small.model(), missing)
+        Blend(small.model(), [missing])
     without = {name: t for name, t in tensors.items() if name != "decoder.style"}
     with pytest.raises(MorphonyError, match="in-attention bias"):
-        attach(small.model(), without)
+        Blend(small.model(), [without])
+
+
+def trained(seed: int, rank: int = RANK) -> dict[str, torch.Tensor]:
+    """A saved adapter of the small model that changes something everywhere."""
+    model = small.model()
+    torch.manual_seed(seed)
+    for p in attach(model, rank):
+        torch.nn.init.normal_(p, std=0.1)
+    return detached(model)
 
 
 def test_the_rank_is_the_saved_one() -> None:
     model = small.model()
-    attach(model, rank=RANK // 2)
-    other = small.model()
-    attach(other, detached(model))
-    assert detached(other)["decoder.cells.a"].shape[0] == RANK // 2
+    Blend(model, [trained(1, RANK // 2), trained(2, 3)]).set([1.0, 1.0])
+    assert torch.isfinite(played(model)).all()
+
+
+def test_a_saved_style_goes_back_on_to_go_on_being_trained() -> None:
+    model, tensors = small.model(), trained(1)
+    attach(model)
+    restore(model, tensors)
+    assert all(torch.equal(detached(model)[name], value) for name, value in tensors.items())
+
+
+def test_at_strength_0_the_base_is_back_to_the_bit_and_between_lies_between() -> None:
+    model, base = small.model(), small.model()
+    blend = Blend(model, [trained(1), trained(2)])
+    said = {}
+    for strengths in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.0)):
+        blend.set(strengths)
+        said[strengths] = played(model)
+    assert torch.equal(said[0.0, 0.0], played(base))
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), base.parameters(), strict=True))
+    apart = [(said[key] - said[0.0, 0.0]).abs().mean() for key in ((0.5, 0.0), (1.0, 0.0))]
+    assert 0 < apart[0] < apart[1]
+    assert not torch.allclose(said[0.5, 0.5], said[0.5, 0.0], atol=1e-3)
+
+
+def test_half_a_style_is_one_of_half_the_strength() -> None:
+    one, other, tensors = small.model(), small.model(), trained(1)
+    Blend(one, [tensors]).set([0.5])
+    Blend(other, [scaled(tensors, 0.5)]).set([1.0])
+    assert torch.allclose(played(one), played(other), atol=1e-4)
