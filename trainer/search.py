@@ -1,7 +1,8 @@
 """A plan of runs over YAML keys, one after the other, resumable, and a table of what each setting gives.
 
-A plan is data (assets/plans/*.yaml): a base configuration, seeds, runs as changed keys, figures by name. Each run keeps
-its folder; what is finished is not done again. Knows no figure's meaning.
+A plan (trainer/plan.py) is data. Each run keeps its folder; what is finished is not done again. With `halving` the
+worse runs are left early: at the first rung all are compared, the better share goes on to twice the steps, and so on
+(successive halving, Jamieson and Talwalkar 2016). Knows no figure's meaning.
 """
 
 from __future__ import annotations
@@ -9,61 +10,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from engine import checkpoint
-from engine import config as configuration
 from engine.checkpoint import Checkpoint
 from engine.config import Config
 from engine.errors import MorphonyError
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Windows
 from trainer.loop import Step, train
+from trainer.plan import Plan
 from trainer.recipe import Music, split
 from trainer.search_figures import FIGURES, Figures
 
-KEYS = ("base", "seeds", "runs", "all", "start", "figures")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to run and what to measure."""
-
-    name: str
-    runs: Mapping[str, Config]  # in the order of the file
-    seeds: tuple[int, ...]
-    start: Mapping[str, str]  # run -> the run whose best weights it begins with
-    figures: tuple[str, ...]
-
-    @classmethod
-    def load(cls, path: Path) -> Plan:
-        """Read a plan. Raises MorphonyError with one sentence for keys, settings or runs that do not exist."""
-        data = configuration.read(path)
-        if not isinstance(data, Mapping) or not isinstance(data.get("runs"), Mapping) or not data["runs"]:
-            raise MorphonyError(f"{path.name} is not a plan: it needs runs, each with the keys it changes.")
-        unknown = [key for key in data if key not in KEYS]
-        if unknown:
-            raise MorphonyError(f"{path.name} has an unknown key {unknown[0]!r}; a plan has {', '.join(KEYS)}.")
-        base = configuration.override(configuration.load(Path(str(data.get("base", "tiny")))), data.get("all") or {})
-        runs = {str(n): configuration.override(base, changes or {}) for n, changes in data["runs"].items()}
-        start = {str(k): str(v) for k, v in (data.get("start") or {}).items()}
-        asked = tuple(data.get("figures") or ("held_out",))
-        for name in [*start, *start.values()]:
-            if name not in runs:
-                raise MorphonyError(f"{path.name} begins with a run {name!r} that it does not have.")
-        for name in asked:
-            if name not in FIGURES and name != "held_out":
-                raise MorphonyError(f"There are no figures called {name!r}, only held_out, {', '.join(FIGURES)}.")
-        return cls(path.stem, runs, tuple(data.get("seeds") or (1,)), start, asked)
-
-    def of_steps(self, steps: int) -> Plan:
-        """The same plan with another number of steps in every run."""
-        every = {"train.steps": steps, "train.evaluate_every": steps, "train.checkpoint_every": steps}
-        return replace(self, runs={name: configuration.override(c, every) for name, c in self.runs.items()})
+LEVEL = 0.95  # of an interval over seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +39,7 @@ class Result:
     seed: int
     seconds: float
     figures: Figures
+    left_at: int | None = None  # the step at which halving left it
 
 
 def search(plan: Plan, music: Music, out: Path) -> Iterator[Step | Result]:
@@ -83,10 +49,27 @@ def search(plan: Plan, music: Music, out: Path) -> Iterator[Step | Result]:
     """
     out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
+
+    def add(result: Result) -> Result:
+        results.append(result)
+        (out / "table.md").write_text(table(results, plan), encoding="utf-8")
+        return result
+
+    kept = list(plan.runs)
+    for rung in plan.rungs():
+        losses = {}
+        for name in kept:
+            seeded, folder = plan.seeded(name, plan.seeds[0]), out / f"{name}-{plan.seeds[0]}"
+            yield from _until(rung, seeded, music, folder)
+            losses[name] = _at(folder, rung)
+        better = sorted(kept, key=lambda name: plan.order(losses[name]))[: plan.survivors(len(kept))]
+        for name in kept:
+            if name not in better:
+                yield add(Result(name, plan.seeds[0], losses[name]["seconds"], _figures(losses[name]), rung))
+        kept = [name for name in kept if name in better]
     for seed in plan.seeds:
-        for name, config in plan.runs.items():
-            folder = out / f"{name}-{seed}"
-            seeded = configuration.override(config, {"train.seed": seed})
+        for name in kept:
+            folder, seeded = out / f"{name}-{seed}", plan.seeded(name, seed)
             missing = [group for group in plan.figures if group not in _known(folder)]
             if missing:
                 windows, valid = split(seeded, music)
@@ -96,9 +79,37 @@ def search(plan: Plan, music: Music, out: Path) -> Iterator[Step | Result]:
                 _measure(seeded, valid, folder, missing)
             known = _known(folder)
             figures = {k: v for group in plan.figures for k, v in known[group].items()}
-            results.append(Result(name, seed, known["training"]["seconds"], figures))
-            (out / "table.md").write_text(table(results), encoding="utf-8")
-            yield results[-1]
+            yield add(Result(name, seed, known["training"]["seconds"], figures))
+
+
+def _until(rung: int, config: Config, music: Music, folder: Path) -> Iterator[Step]:
+    """Train as far as a rung, unless the run is there already."""
+    if _at(folder, rung):
+        return
+    windows, valid = split(config, music)
+    job = train(config, windows, valid, folder, {}, resume=(folder / "steps.jsonl").exists())
+    for step in job:
+        yield step
+        if step.n >= rung:
+            break
+
+
+def _at(folder: Path, step: int) -> dict[str, float]:
+    """Held-out losses that a run has logged at a step, with its seconds; nothing where it has not come so far."""
+    try:
+        lines = (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        if line.startswith(f'{{"n": {step},') and line.endswith("}"):
+            row = json.loads(line)
+            losses: dict[str, float] = row["held_out"] | {"seconds": row["seconds"]}
+            return losses
+    return {}
+
+
+def _figures(losses: Mapping[str, float]) -> Figures:
+    return {name: value for name, value in losses.items() if name != "seconds"}
 
 
 def _train(config: Config, windows: Windows, valid: Windows, folder: Path, start: Path | None) -> Iterator[Step]:
@@ -138,21 +149,50 @@ def _last(folder: Path) -> Checkpoint:
     return saved
 
 
-def table(results: Sequence[Result]) -> str:
-    """Markdown: a row a run, mean and (from two seeds on) standard deviation of each figure."""
+def table(results: Sequence[Result], plan: Plan | None = None) -> str:
+    """Markdown: a row a run, the mean of each figure and (from two seeds on) half of its interval over seeds.
+
+    A plan that has one adds the settings each run has of its own, and sorts the runs; those left early come last.
+    """
     names = list(dict.fromkeys(n for r in results for n in r.figures))
-    rows = [["run", "seeds", "seconds", *names]]
-    for run in dict.fromkeys(r.run for r in results):
+    left = any(r.left_at for r in results)
+    keys = list(dict.fromkeys(k for changes in plan.settings.values() for k in changes)) if plan else []
+    rows = [["run", *keys, "seeds", "seconds", *(["left at step"] if left else []), *names]]
+    for run in _ordered(results, plan):
         mine = [r for r in results if r.run == run]
+        settings = plan.settings.get(run, {}) if plan else {}
         cells = [_cell([r.figures[n] for r in mine if n in r.figures]) for n in names]
-        rows.append([run, str(len(mine)), _cell([r.seconds for r in mine]), *cells])
+        at = [str(mine[0].left_at or "-")] if left else []
+        own = [str(settings.get(k, "-")) for k in keys]
+        rows.append([run, *own, str(len(mine)), _cell([r.seconds for r in mine]), *at, *cells])
     rows.insert(1, ["---"] * len(rows[0]))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _ordered(results: Sequence[Result], plan: Plan | None) -> list[str]:
+    runs = list(dict.fromkeys(r.run for r in results))
+    if plan is None or not plan.sort:
+        return runs
+
+    def place(run: str) -> tuple[bool, float, float]:
+        mine = [r for r in results if r.run == run]
+        means = {n: float(np.mean([r.figures[n] for r in mine])) for n in mine[0].figures}
+        return mine[0].left_at is not None, -(mine[0].left_at or 0), plan.order(means)
+
+    return sorted(runs, key=place)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half of the interval of it (Student); half is NaN for one value."""
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return mean, math.nan
+    return mean, float(t.ppf(0.5 + LEVEL / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
 
 
 def _cell(values: Sequence[Any]) -> str:
     known = [float(v) for v in values if v is not None and math.isfinite(v)]
     if not known:
         return "-"
-    mean = f"{np.mean(known):.4g}"
-    return mean if len(known) == 1 else f"{mean} ± {np.std(known, ddof=1):.2g}"
+    mean, half = interval(known)
+    return f"{mean:.4g}" if math.isnan(half) else f"{mean:.4g} ± {half:.2g}"

@@ -24,6 +24,12 @@ def say(sentence: str) -> None:
     sys.stderr.flush()
 
 
+def tell(text: str) -> None:
+    """Write what a person asked for on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 class Progress:
     """A count on stderr that rewrites its line in a terminal and speaks at most once in `pause` seconds elsewhere."""
 

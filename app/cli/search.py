@@ -12,7 +12,7 @@ from engine.errors import MorphonyError
 
 if TYPE_CHECKING:
     from app import plots
-    from trainer.search import Plan
+    from trainer.plan import Plan
 
 PLANS = Path(__file__).resolve().parents[2] / "assets" / "plans"
 
@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    from trainer.plan import Plan
     from trainer.recipe import Music
-    from trainer.search import Plan, Result, search, table
+    from trainer.search import Result, search, table
 
     shipped = PLANS / f"{args.plan}.yaml"
     plan = Plan.load(shipped if shipped.is_file() and not args.plan.exists() else args.plan)
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if isinstance(found, Result):
             results.append(found)
         progress.step(len(results), "done" if isinstance(found, Result) else f"step {found.n} of {found.steps}")
-    output.say(table(results))
+    output.say(table(results, plan))
     picture = draw(plan, args.out, args.plot) if args.plot else None
     return {"plan": plan.name, "runs": results, "table": args.out / "table.md", "plot": picture}
 

@@ -54,11 +54,18 @@ def disentanglement(codes: Floats, attributes: Floats, bins: int = BINS) -> Dise
     codes, attributes = codes[known].astype(np.float64), attributes[known].astype(np.float64)
     if len(codes) < 2 * PER_BIN:
         raise MorphonyError(f"Disentanglement needs at least {2 * PER_BIN} samples, not {len(codes)}.")
-    bins = int(min(bins, max((len(codes) / PER_BIN) ** 0.5, 2)))
+    bins = bins_for(len(codes), bins)
     z, a = binned(codes, bins), binned(attributes, bins)
     shared, among = mutual_information(z, a), mutual_information(a, a)
     squared = correlation(codes, attributes) ** 2
     ranked = significant(correlation(rankdata(codes, axis=0), rankdata(attributes, axis=0)), len(codes))
+    return scored(shared, among, squared, ranked)
+
+
+def scored(shared: Floats, among: Floats, squared: Floats, ranked: Floats) -> Disentanglement:
+    """All scores from information of dimensions and attributes (D, A), of attributes (A, A), squared and rank
+    correlations (D, A).
+    """
     best = np.abs(ranked).argmax(0)
     at_best = ranked[best, np.arange(ranked.shape[1])]
     return Disentanglement(
@@ -71,6 +78,11 @@ def disentanglement(codes: Floats, attributes: Floats, bins: int = BINS) -> Dise
         best=best,
         sign=np.where(at_best < 0, -1.0, 1.0),
     )
+
+
+def bins_for(samples: int, most: int = BINS) -> int:
+    """How many bins a column of so many samples gets."""
+    return int(min(most, max((samples / PER_BIN) ** 0.5, 2)))
 
 
 def binned(x: Floats, bins: int) -> Ints:

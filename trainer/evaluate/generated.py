@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from engine.attributes import NAMES
 from engine.errors import MorphonyError
 from engine.model import fields as f
 from engine.session import Piece, Session
+from trainer.evaluate.bootstrap import Draws, summary
 from trainer.evaluate.classifier import SEEDS, Heard, real_versus, told_apart
 from trainer.evaluate.decoded import notes_of, within
 from trainer.evaluate.samples import from_levels, from_posterior, reconstructed, sample_windows
@@ -26,7 +28,6 @@ RELIABLE = 0.9  # accuracy on real bars in random order from which on a verdict 
 BY_CHANCE = (0.45, 0.55)  # accuracy between two halves of real music
 
 Floats = NDArray[np.float64]
-Figures = dict[str, float]
 
 
 def overlaps(a: Sequence[Window], b: Sequence[Window]) -> dict[str, float]:
@@ -37,15 +38,19 @@ def overlaps(a: Sequence[Window], b: Sequence[Window]) -> dict[str, float]:
 
 def histograms(windows: Sequence[Window]) -> dict[str, Floats]:
     """Shares of pitches, duration classes, 32nds of the bar, velocity bins, and numbers of notes that sound at once."""
+    return {name: c / max(c.sum(), 1) for name, c in counts(windows).items()}
+
+
+def counts(windows: Sequence[Window]) -> dict[str, NDArray[np.int64]]:
+    """What `histograms` are shares of."""
     notes, clocks = stacked(windows)
-    counts = {
+    return {
         "pitch": np.bincount(notes["pitch"], minlength=128),
         "duration": np.bincount(f.duration_class(notes["duration"]), minlength=len(f.DURATIONS)),
         "onset": np.bincount(np.minimum(notes["onset"] // 3, 127), minlength=128),
         "velocity": np.bincount(f.velocity_class(notes["velocity"]), minlength=f.VELOCITY_BINS),
         "polyphony": np.bincount(_sounding(notes, clocks, len(windows)), minlength=MOST_SOUNDING + 1),
     }
-    return {name: c / max(c.sum(), 1) for name, c in counts.items()}
 
 
 def _sounding(notes: NDArray[np.void], clocks: NDArray[np.int64], windows: int) -> NDArray[np.int64]:
@@ -69,6 +74,13 @@ class Judged:
     morphed: list[Window]
     new: list[Window] = field(default_factory=list)
     told: dict[str, list[tuple[Floats, Floats]]] = field(default_factory=dict)  # check -> by seed, each set's windows
+    counted: dict[str, dict[str, NDArray[np.int64]]] = field(default_factory=dict)  # "real", "new" -> statistic -> bins
+
+    def counts(self, which: str) -> dict[str, NDArray[np.int64]]:
+        """Histogram counts of one set of windows, counted once."""
+        if which not in self.counted:
+            self.counted[which] = counts(getattr(self, which))
+        return self.counted[which]
 
 
 def windows(session: Session, piece: Piece, _: range) -> Judged:
@@ -112,33 +124,55 @@ def judge(session: Session, found: Sequence[Judged]) -> list[Judged]:
     return list(found)
 
 
-def verdicts(found: Sequence[Judged]) -> Figures:
+@summary(lambda judged: bool(judged.new))
+def verdicts(some: Sequence[Judged], draws: Draws) -> dict[str, Floats]:
     """Overlaps and accuracies over some pieces. The best of three seeds counts; of the two halves, the mean.
 
     `classifier_reliable` is 1 where both checks hold, else 0.
     """
-    some = [x for x in found if x.new]
-    if not some:
-        return {}
-    overlap = overlaps([w for x in some for w in x.new], [w for x in some for w in x.real])
-    figures = {f"overlap.{name}": value for name, value in overlap.items()}
+    real, new = shares(some, draws, "real"), shares(some, draws, "new")
+    figures = {f"overlap.{name}": np.minimum(real[name], new[name]).sum(1) for name in new}
     for name in some[0].told:
-        by_seed = [_accuracy([x.told[name][seed] for x in some]) for seed in range(len(SEEDS))]
-        heard = [a for a in by_seed if np.isfinite(a)]
-        if heard:
-            figures[name] = float(np.mean(heard) if name == "classifier_halves" else max(heard))
+        by_seed = np.array([_accuracy([x.told[name][seed] for x in some], draws) for seed in range(len(SEEDS))])
+        heard = np.isfinite(by_seed)
+        best = np.where(heard, by_seed, -np.inf).max(0)
+        mean = np.where(heard, by_seed, 0).sum(0) / np.maximum(heard.sum(0), 1)
+        figures[name] = np.where(heard.any(0), mean if name == "classifier_halves" else best, np.nan)
     if {"classifier_shuffled", "classifier_halves"} <= set(figures):
-        low, high = BY_CHANCE
-        holds = figures["classifier_shuffled"] >= RELIABLE and low <= figures["classifier_halves"] <= high
-        figures["classifier_reliable"] = float(holds)
+        shuffled_, halves_ = figures["classifier_shuffled"], figures["classifier_halves"]
+        holds = (shuffled_ >= RELIABLE) & (halves_ >= BY_CHANCE[0]) & (halves_ <= BY_CHANCE[1])
+        known = np.isfinite(shuffled_) & np.isfinite(halves_)
+        figures["classifier_reliable"] = np.where(known, holds, np.nan)
     return figures
 
 
-def _accuracy(told: Sequence[tuple[Floats, Floats]]) -> float:
-    """The mean of both sets' shares of windows told rightly, of those judged; NaN without any on one side."""
-    sides = [np.concatenate([pair[side] for pair in told]) for side in (0, 1)]
-    shares = [x[np.isfinite(x)] for x in sides]
-    return float(np.mean([x.mean() for x in shares])) if all(map(len, shares)) else float("nan")
+def shares(some: Sequence[Judged], draws: Draws, which: str) -> dict[str, Floats]:
+    """(R, bins) histograms of one set of windows, every note of the drawn pieces weighing the same."""
+    each = [x.counts(which) for x in some]
+    total = {name: draws.sum(np.array([c[name] for c in each])) for name in each[0]}
+    return {name: c / np.maximum(c.sum(1, keepdims=True), 1) for name, c in total.items()}
+
+
+def statistics(found: Sequence[Judged]) -> dict[str, Any]:
+    """What a plot of overlaps draws: the histograms of held-out and of new music."""
+    some = [x for x in found if x.new]
+    if not some:
+        return {}
+    every = Draws.plain(len(some))
+    real, new = shares(some, every, "real"), shares(some, every, "new")
+    return {name: {"music": real[name][0].tolist(), "new": new[name][0].tolist()} for name in new}
+
+
+def _accuracy(told: Sequence[tuple[Floats, Floats]], draws: Draws) -> Floats:
+    """(R,) the mean of both sets' shares of windows told rightly, of those judged; NaN without any on one side."""
+    sides = []
+    for side in (0, 1):
+        judged = [pair[side][np.isfinite(pair[side])] for pair in told]
+        n = draws.sum(np.array([len(x) for x in judged]))
+        right = draws.sum(np.array([x.sum() for x in judged]))
+        sides.append(np.where(n > 0, right / np.maximum(n, 1), np.nan))
+    out: Floats = np.mean(sides, 0)
+    return out
 
 
 __all__ = [

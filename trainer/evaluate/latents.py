@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.analysis import Disentanglement, disentanglement, replacement_costs, traversal, varying
-from engine.analysis.activity import ACTIVE_NATS, prior_mean
+from engine.analysis import Disentanglement, disentanglement, replacement_costs, traversal
+from engine.analysis.activity import ACTIVE_NATS, ACTIVE_VARIANCE, prior_mean
 from engine.attributes import NAMES, measure
 from engine.config import LossConfig
 from engine.errors import MorphonyError
@@ -25,6 +25,8 @@ from engine.model.batch import Bars, Notes, Offsets
 from engine.model.decoder import Fields
 from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.session import Piece, Session
+from trainer.evaluate import information
+from trainer.evaluate.bootstrap import Draws, summary
 from trainer.evaluate.decoded import notes_of, within
 from trainer.evaluate.sliders import POSITIONS, sounding, spearman
 from trainer.losses import REGISTRY, Decoded
@@ -36,7 +38,6 @@ REACH = 1.0  # sigma either way of such a setting
 SCORES = ("mig", "dmig", "sap", "interpretability", "scc", "modularity")
 
 Floats = NDArray[np.float64]
-Figures = dict[str, float]
 
 
 def codes(piece: Piece, rows: NDArray[np.int64]) -> Tensor:
@@ -121,21 +122,27 @@ def _scores(found: Sequence[Coded]) -> Disentanglement | None:
         return None
 
 
-def scores(found: Sequence[Coded]) -> Figures:
+@summary()
+def scores(found: Sequence[Coded], draws: Draws) -> dict[str, Floats]:
     """Every score of the latents, of the sliders, and what the notes do along each attribute's own dimension."""
-    of_latents = _scores(found)
-    if of_latents is None:
+    of_latents = information.scores([x.codes for x in found], [x.own for x in found], draws)
+    of_sliders = information.scores([x.settings for x in found], [x.heard for x in found], draws)
+    if of_latents is None or of_sliders is None:
         return {}
-    settings, heard = np.concatenate([x.settings for x in found]), np.concatenate([x.heard for x in found])
-    of_sliders, followed = disentanglement(settings, heard), np.mean([x.followed for x in found], 0)
-    figures = {f"latents.{name}": value for name, value in of_latents.means().items()}
-    figures["latents.traversed"] = float(followed.mean())
-    figures |= {f"sliders.{name}": value for name, value in of_sliders.means().items()}
+    followed = draws.mean(np.array([x.followed for x in found]))
+    figures = _named("latents", of_latents)
+    figures["latents.traversed"] = followed.mean(1)
+    figures |= _named("sliders", of_sliders)
     for i, name in enumerate(NAMES):
-        figures[f"latents.scc.{name}"] = float(of_latents.scc[i])
-        figures[f"latents.traversed.{name}"] = float(followed[i])
-        figures[f"sliders.scc.{name}"] = float(of_sliders.scc[i])
+        figures[f"latents.scc.{name}"] = np.array([one.scc[i] for one in of_latents])
+        figures[f"latents.traversed.{name}"] = followed[:, i]
+        figures[f"sliders.scc.{name}"] = np.array([one.scc[i] for one in of_sliders])
     return figures
+
+
+def _named(side: str, each: Sequence[Disentanglement]) -> dict[str, Floats]:
+    means = [one.means() for one in each]
+    return {f"{side}.{name}": np.array([m[name] for m in means]) for name in means[0]}
 
 
 # ---------------------------------------------------------------- active units
@@ -200,17 +207,28 @@ class Likelihood:
         return torch.stack([term(heard) for term in self.terms]).sum()
 
 
-def active(found: Sequence[Costs]) -> Figures:
+@summary()
+def active(found: Sequence[Costs], draws: Draws) -> dict[str, Floats]:
     """Share of dimensions that are active: by cost, and by the variance of their posterior mean (Burda et al. 2016)."""
-    nats = torch.stack([x.nats for x in found]).mean(0)
-    moving = varying(torch.cat([x.codes for x in found]))
+    widths = found[0].widths
+    known = sum(widths.values())
+    costly = draws.mean(torch.stack([x.nats for x in found]).double().numpy())[:, :known] > ACTIVE_NATS
+    moving = _variances(found, draws)[:, :known] > ACTIVE_VARIANCE
     figures, start = {}, 0
-    known = sum(found[0].widths.values())
-    figures["active_units"] = float((nats[:known] > ACTIVE_NATS).float().mean())
-    figures["active_units_burda"] = float(moving[:known].float().mean())
-    for level, width in found[0].widths.items():
+    figures["active_units"], figures["active_units_burda"] = costly.mean(1), moving.mean(1)
+    for level, width in widths.items():
         here = slice(start, start + width)
-        figures[f"active_units.{level}"] = float((nats[here] > ACTIVE_NATS).float().mean())
-        figures[f"active_units_burda.{level}"] = float(moving[here].float().mean())
+        figures[f"active_units.{level}"] = costly[:, here].mean(1)
+        figures[f"active_units_burda.{level}"] = moving[:, here].mean(1)
         start += width
     return figures
+
+
+def _variances(found: Sequence[Costs], draws: Draws) -> Floats:
+    """(R, Z) of the codes of all drawn pieces."""
+    middle = torch.cat([x.codes for x in found]).mean(0)
+    codes = [(x.codes - middle).double().numpy() for x in found]
+    n = draws.sum(np.array([len(c) for c in codes]))[:, None]
+    total, squares = draws.sum(np.array([c.sum(0) for c in codes])), draws.sum(np.array([(c**2).sum(0) for c in codes]))
+    out: Floats = (squares - total**2 / np.maximum(n, 1)) / np.maximum(n - 1, 1)
+    return out

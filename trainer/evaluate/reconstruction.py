@@ -32,14 +32,19 @@ def reconstruction(session: Session, piece: Piece) -> Figures:
     mean = notes_of(session, piece, range(n))
     sampled = notes_of(session, session.encode(piece.score, sample_seed=0), range(n))
     f1, full = compare.bar_f1(source, mean, n)
+    of_sample, heard = compare.bar_f1(source, sampled, n)
+    from_mean, from_sample = compare.mean_where(f1, full), compare.mean_where(of_sample, heard)
     dense = np.bincount(source["bar"], minlength=n) >= compare.DENSE
     chroma = compare.similarity(compare.chroma(source, n), compare.chroma(mean, n))
     groove = compare.similarity(compare.groove(source, n), compare.groove(mean, n))
     return {
-        "note_f1": compare.mean_where(f1, full),
-        "note_f1_sampled": compare.mean_where(*compare.bar_f1(source, sampled, n)),
+        "note_f1": from_mean,
+        "note_f1_sampled": from_sample,
+        "note_f1_sampled_drop": from_mean - from_sample,
         "note_f1_16_bars": compare.window_f1(source, mean, n, LONG),
+        "note_f1_16_bars_sampled": compare.window_f1(source, sampled, n, LONG),
         "note_f1_dense": compare.mean_where(f1, dense),
+        "note_f1_dense_sampled": compare.mean_where(of_sample, dense),
         "exact_bars": compare.mean_where((f1 == 1).astype(np.float64), full),
         "onset_f1": compare.mean_where(*compare.onset_f1(source, mean, n)),
         "sim_chr": compare.mean_where(chroma, full),

@@ -8,16 +8,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from engine.errors import MorphonyError
 from engine.score import listing, midi
 from engine.session import Piece, Session
-from trainer.evaluate import generated, latents, reconstruction, sliders
+from trainer.corpus import Corpus
+from trainer.evaluate import between, coherence, copies, generated, latents, reconstruction, sliders
+from trainer.evaluate.bootstrap import RESAMPLES, Interval, Summary, means
+from trainer.evaluate.definitions import define
 
 BARS = range(8)  # of every piece, for what sliders do
 TIER_A = "tier_A"
@@ -29,9 +30,10 @@ class Group:
 
     about: str
     measure: Callable[[Session, Piece, range], Any]
-    sum_up: Callable[[Session, Sequence[Any]], dict[str, float]]
-    limit: int | None  # pieces a corpus, unless one is asked for
-    together: Callable[[Session, Sequence[Any]], list[Any]] | None = None  # what needs other pieces too
+    sum_up: Summary[Any]
+    limit: int | None = None  # pieces a corpus, unless one is asked for
+    together: Callable[[Session, Sequence[Any], Corpus | None], list[Any]] | None = None  # what needs other pieces too
+    show: Callable[[Sequence[Any]], dict[str, Any]] | None = None  # what a plot draws, of all pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,45 +56,58 @@ class Item:
     found: dict[str, Any] = field(default_factory=dict)
 
 
-def means(_: Session, figures: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean over pieces of each figure, pieces without it left out."""
-    names = list(dict.fromkeys(name for f in figures for name in f))
-    values = {name: [f[name] for f in figures if np.isfinite(f.get(name, np.nan))] for name in names}
-    return {name: float(np.mean(v)) for name, v in values.items() if v}
-
-
 FIGURES: dict[str, Group] = {
-    "reconstruction": Group(
-        "notes that survive encoding", lambda s, p, _: reconstruction.reconstruction(s, p), means, None
-    ),
-    "likelihood": Group("nats, and the negative ELBO", lambda s, p, _: reconstruction.likelihood(s, p), means, None),
+    "reconstruction": Group("notes that survive encoding", lambda s, p, _: reconstruction.reconstruction(s, p), means),
+    "likelihood": Group("nats, and the negative ELBO", lambda s, p, _: reconstruction.likelihood(s, p), means),
     "swap": Group(
         "notes under another bar's latents",
         lambda s, p, _: reconstruction.swappable(s, p),
         means,
-        None,
-        reconstruction.swap,
+        together=lambda s, x, _: reconstruction.swap(s, x),
     ),
     "sliders": Group(
-        "obedience, what is kept, independence", sliders.sweep, lambda _, x: sliders.controllability(x), 8
+        "obedience, what is kept, independence, over eight bars",
+        sliders.sweep,
+        sliders.controllability,
+        8,
+        show=sliders.responses,
     ),
-    "smoothness": Group("small steps and returns", sliders.steps, lambda _, x: sliders.smoothness(x), 2),
+    "piece_scope": Group("the same over whole pieces", sliders.sweep_whole, sliders.whole_piece, 1),
+    "bar_scope": Group("the same over single bars", sliders.sweep_bars, sliders.one_bar, 4),
+    "smoothness": Group("small steps and returns", sliders.steps, sliders.smoothness, 2),
     "latents": Group(
         "what dimensions and sliders say of attributes, and whether notes follow",
         latents.code,
-        lambda _, x: latents.scores(x),
+        latents.scores,
         4,
-        latents.follow,
+        lambda s, x, _: latents.follow(s, x),
     ),
-    "active_units": Group("dimensions that say anything", latents.activity, lambda _, x: latents.active(x), 4),
+    "active_units": Group("dimensions that say anything", latents.activity, latents.active, 4),
+    "interpolation": Group(
+        "notes and attributes on the way from one piece to another",
+        between.beginning,
+        means,
+        8,
+        lambda s, x, _: between.between(s, x),
+    ),
     "generated": Group(
         "new music against held-out music",
         generated.windows,
-        lambda _, x: generated.verdicts(x),
+        generated.verdicts,
         None,  # the classifier's own checks hold from about 100 pieces on
-        generated.judge,
+        lambda s, x, _: generated.judge(s, x),
+        show=generated.statistics,
     ),
+    "coherence": Group(
+        "how bars of new pieces hang together",
+        coherence.windows,
+        coherence.coherence,
+        16,
+        lambda s, x, _: coherence.draw(s, x),
+    ),
+    "copies": Group("runs that new music shares with the reference", copies.windows, copies.runs, 16, copies.compare),
 }
+NEEDS_REFERENCE = {"copies": "Copies are looked for in the music the model learnt from; name it with --reference."}
 
 
 def evaluate(
@@ -102,14 +117,21 @@ def evaluate(
     figures: Sequence[str] = tuple(FIGURES),
     limit: int | None = None,
     bars: range = BARS,
+    reference: Corpus | None = None,
+    resamples: int = RESAMPLES,
 ) -> Generator[Progress, None, dict[str, Any]]:
     """Measure every piece and sum up; ends with the result. A file that fails is an entry and stops nothing.
 
-    `limit` is the number of pieces a corpus that take part, instead of each group's own.
+    `limit` is the number of pieces a corpus that take part, instead of each group's own; `reference` is the music that
+    new music may have copied; `resamples` draws of pieces say how sure each figure is.
     """
     unknown = [name for name in figures if name not in FIGURES]
     if unknown:
         raise MorphonyError(f"There are no figures called {unknown[0]!r}, only {', '.join(FIGURES)}.")
+    skipped = {name: why for name, why in NEEDS_REFERENCE.items() if name in figures and reference is None}
+    figures = [name for name in figures if name not in skipped]
+    if not figures:
+        raise MorphonyError(" ".join(skipped.values()) or "No figures are asked for.")
     began, items, seen = time.monotonic(), list(_items(folder, where)), Counter[str]()
     if not items:
         raise MorphonyError(f"There is no music in {folder.name}" + (f" where {where}." if where else "."))
@@ -132,9 +154,21 @@ def evaluate(
         together, those = FIGURES[name].together, [i for i in measured if name in i.found]
         if together is not None:
             yield Progress(len(items), len(items), name)
-            for item, value in zip(those, together(session, [i.found[name] for i in those]), strict=True):
+            values = together(session, [i.found[name] for i in those], reference)
+            for item, value in zip(those, values, strict=True):
                 item.found[name] = value
-    return _result(session, figures, measured, items, time.monotonic() - began)
+    result = _result(session, measured, items, skipped)
+    for column, members in _columns(measured).items():
+        yield Progress(len(items), len(items), f"intervals of {column}")
+        sums = _summed(figures, members, resamples)
+        result["figures"][column] = {name: found.figure for name, found in sums.items()}
+        result["intervals"][column] = {name: asdict(found) for name, found in sums.items()}
+    result["worst_corpus"] = worst(result["figures"])
+    result["definitions"] = {name: _defined(name) for name in result["figures"]["all"]}
+    shown = {name: FIGURES[name].show for name in figures}
+    heard = {name: [i.found[name] for i in measured if name in i.found] for name in figures}
+    result["details"] = {name: show(heard[name]) for name, show in shown.items() if show and heard[name]}
+    return result | {"seconds": round(time.monotonic() - began, 1)}
 
 
 def _most(limit: int | None) -> float:
@@ -146,40 +180,52 @@ def _items(folder: Path, where: str) -> Iterator[Item]:
         yield Item(file.path, file.corpus, file.row.get("tier") or "")
 
 
-def _result(
-    session: Session, figures: Sequence[str], measured: list[Item], items: list[Item], seconds: float
-) -> dict[str, Any]:
-    groups = {"all": measured}
-    if any(item.tier == "A" for item in measured):
-        groups[TIER_A] = [item for item in measured if item.tier == "A"]
-    for corpus in sorted({item.corpus for item in measured}):
-        groups[corpus] = [item for item in measured if item.corpus == corpus]
-    table = {name: _summed(session, figures, members) for name, members in groups.items()}
+def _result(session: Session, measured: list[Item], items: list[Item], skipped: dict[str, str]) -> dict[str, Any]:
     return {
         "model": session.hash,
         "device": session.device_reason,
-        "pieces": {name: len(members) for name, members in groups.items()},
-        "seconds": round(seconds, 1),
-        "figures": table,
-        "worst_corpus": worst(table),
+        "pieces": {name: len(members) for name, members in _columns(measured).items()},
+        "seconds": 0.0,
+        "figures": {},
+        "intervals": {},
+        "skipped": skipped,
         "files": [_entry(item) for item in items if item.found or item.error],
     }
 
 
-def _summed(session: Session, figures: Sequence[str], members: list[Item]) -> dict[str, float]:
-    out: dict[str, float] = {}
+def _columns(measured: list[Item]) -> dict[str, list[Item]]:
+    """Whose figures are summed up: all pieces, those of tier A where there are any, and each corpus."""
+    columns = {"all": measured}
+    if any(item.tier == "A" for item in measured):
+        columns[TIER_A] = [item for item in measured if item.tier == "A"]
+    for corpus in sorted({item.corpus for item in measured}):
+        columns[corpus] = [item for item in measured if item.corpus == corpus]
+    return columns
+
+
+def _summed(figures: Sequence[str], members: list[Item], resamples: int) -> dict[str, Interval]:
+    out: dict[str, Interval] = {}
     for name in figures:
         found = [item.found[name] for item in members if name in item.found]
         if found:
-            out |= FIGURES[name].sum_up(session, found)
+            out |= FIGURES[name].sum_up.intervals(found, resamples)
     return out
 
 
 def worst(table: dict[str, dict[str, float]]) -> dict[str, str]:
-    """For every slider's rho the corpus where it is lowest."""
+    """For every figure that is better higher or lower, the corpus where it is worst."""
     corpora = {name: row for name, row in table.items() if name not in ("all", TIER_A)}
-    rhos = {f for row in corpora.values() for f in row if f.startswith("rho.")}
-    return {f: min((n for n in corpora if f in corpora[n]), key=lambda n: corpora[n][f]) for f in sorted(rhos)}
+    out = {}
+    for figure in sorted({f for row in corpora.values() for f in row}):
+        better, having = define(figure).better, [n for n in corpora if figure in corpora[n]]
+        if better:
+            out[figure] = min(having, key=lambda n: better * corpora[n][figure])
+    return out
+
+
+def _defined(name: str) -> dict[str, Any]:
+    definition = define(name)
+    return {"words": definition.words, "aim": definition.aim()}
 
 
 def _entry(item: Item) -> dict[str, Any]:

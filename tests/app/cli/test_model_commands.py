@@ -322,6 +322,22 @@ def test_bench_measures_styles(model, tmp_path, capsys, monkeypatch) -> None:
     assert said["styles.adapter.s"] > 0
 
 
+def test_evaluate_shows_its_table_and_draws_pictures(model, tune, tmp_path, capsys, monkeypatch) -> None:
+    from trainer.evaluate import sliders
+
+    monkeypatch.setattr(sliders, "POSITIONS", np.array([-1.0, 0, 1]))
+    monkeypatch.setattr(sliders, "REST", 1)
+    words = ["evaluate", tune, "--figures", "reconstruction,likelihood,sliders,copies", "--bars", "0:1"]
+    words += ["--resamples", 0, "--plots", tmp_path, "--model", model]
+    assert cli.run_command("evaluate", list(map(str, words[1:]))) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("figure ")
+    assert "note_f1 " in out
+    assert "--reference" in out
+    assert "0/1" in err
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["notes.png", "rate.png", "sliders.png"]
+
+
 def test_bench_measures_what_it_is_asked_for(tune, capsys, model) -> None:
     said = done(capsys, "bench", tune, "--only", "codec,read,drag", "--model", model)
     assert said["codec.encode_notes_per_s"] > 0
