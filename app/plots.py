@@ -61,7 +61,9 @@ def curves(path: Path, title: str, across: str, up: str, lines: Mapping[str, Cur
     picture(path, title, [Panel(lines=lines, across=across, up=up)], 1, HEIGHT, log=log, legend=True)
 
 
-def slices(path: Path, title: str, lines: Mapping[str, Curve], side: Sequence[float], plane: NDArray[np.float64]) -> None:
+def slices(
+    path: Path, title: str, lines: Mapping[str, Curve], side: Sequence[float], plane: NDArray[np.float64]
+) -> None:
     """Draw named curves through a point and beside them the values on a plane of `side` by `side`, if there are any."""
     log = all(min(y) > 0 for _, y in lines.values())
     shown = {name: (x, np.log10(y).tolist() if log else y) for name, (x, y) in lines.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -126,7 +126,7 @@ class _Chunk:
     def choose(self) -> Rows:
         """The cells that sound: onset sliders choose freely, pitch sliders keep the number of notes of each onset."""
         rows = self._noisy(self._blended(self.rest.candidates))
-        rest = self._allowed(_only(rows, self._free(rows)(rows.logit[None])[0]), self.rest)
+        rest = self._allowed(_only(rows, self._free(rows, rows.logit[None])[0]), self.rest)
         chosen = rest
         if self.knobs.moved(tilt.ONSET_STAGE):
             chosen = self._allowed(self._tilt_onsets(rest), self.told)
@@ -139,12 +139,11 @@ class _Chunk:
     def _tilt_onsets(self, rest: Rows) -> Rows:
         rows = self._noisy(self._blended(self.told.candidates))
         lengths = _Lengths(self, rows, some=self.knobs.beam == 1 and self.knobs.masks.max_notes is None)
-        select = self._free(rows)
-        logits = self._tilted(rows, rest, rest, tilt.ONSET_STAGE, select, lengths)
+        logits = self._tilted(rows, rest, rest, tilt.ONSET_STAGE, self._free, lengths)
         if self.knobs.beam > 1:
             every = np.full(len(logits), bool(self.knobs.moved(("polyphony",))))
             return self._beam(rows, logits, rest, lengths(every))
-        return _only(rows.with_logits(logits), select(logits[None])[0])
+        return _only(rows.with_logits(logits), self._free(rows, logits[None])[0])
 
     def heard(self) -> Rows:
         """The source's cells, as far as the masks let them."""
@@ -155,9 +154,9 @@ class _Chunk:
         every = np.ones((1, len(told)), bool)
         return self._allowed(_only(cells, at_most(cells, told[None], every, masks.max_notes)[0]), self.rest)
 
-    def _free(self, rows: Rows) -> tilt.Select:
+    def _free(self, rows: Rows, logits: Floats) -> Bools:
         """What sounds where cells choose for themselves: all above the threshold, or as many as the masks let in."""
-        return lambda x: at_most(rows, x, x > 0, self.knobs.masks.max_notes)
+        return at_most(rows, logits, logits > 0, self.knobs.masks.max_notes)
 
     def _allowed(self, chosen: Rows, grid: grids.Decoded | grids.Rest) -> Rows:
         """Chosen cells with each one the masks refuse replaced by the likeliest pitch of its onset they let in."""
@@ -209,7 +208,7 @@ class _Chunk:
         places, counts = _places(current)
         rows = self._noisy(self._blended(rows_at(self.told.logits, self.clocks, places)))
         select = held(self.knobs.masks, rows, self.bar_numbers, counts)
-        logits = self._tilted(rows, rest, current, tilt.PITCH_STAGE, select)
+        logits = self._tilted(rows, rest, current, tilt.PITCH_STAGE, lambda _, x: select(x))
         return _only(rows.with_logits(logits), select(logits[None])[0])
 
     def _tilted(
@@ -228,8 +227,8 @@ class _Chunk:
             held = self.lengths(rest, self.rest.slots, self.none) if name == "polyphony" else None
             step = self._step(name)
             start = tilt.gauge(rest, everything, name, step > 0, self.anchor, held)[0]
-            keys = self.bar_numbers
-            logits = tilt.solve(rows, logits, name, step, start, reference, select, self.anchor, keys, lengths)
+            keys, grows = self.bar_numbers, stage == tilt.ONSET_STAGE and self.knobs.masks.max_notes is None
+            logits = tilt.solve(rows, logits, name, step, start, reference, select, self.anchor, keys, lengths, grows)
         return logits
 
     def _noisy(self, rows: Rows) -> Rows:
@@ -266,6 +265,16 @@ class _Chunk:
         with torch.no_grad():
             return self.session.decoder.fields(slots, *self._cells(rows), offsets.to(slots.device))
 
+    def _unmoved(self, cells: Rows, told: Fields, long: bool, loud: bool) -> Fields:
+        """The fields with the sliders of durations and velocities at rest, given those that are told of them."""
+        decoder, where = self.session.decoder, (self.told.slots, *self._cells(cells), self.none.to(self.session.device))
+        with torch.no_grad():
+            return replace(
+                told,
+                duration=decoder.durations(*where) if long else told.duration,
+                velocity=decoder.velocities(*where) if loud else told.velocity,
+            )
+
     def lengths(self, rows: Rows, slots: torch.Tensor, offsets: Offsets) -> Floats:
         """(M,) likeliest duration of each row, in clocks."""
         with torch.no_grad():
@@ -288,14 +297,14 @@ class _Chunk:
         source, at = source[stays], at[stays]
         new = np.ones(len(cells.bar), bool)
         new[at] = False
-        moved = bool(self.knobs.moved(("articulation", "dynamics", "dynamic_spread")))
-        if not moved:
+        long, loud = self.knobs.moved(("articulation",)), self.knobs.moved(("dynamics", "dynamic_spread"))
+        if not (long or loud):
             cells = _only(cells, new)
         told = self._fields(cells, self.told.slots, self.offsets)
-        rest = self._fields(cells, self.told.slots, self.none) if moved else told
+        rest = self._unmoved(cells, told, bool(long), bool(loud))
         duration, velocity = self._durations(cells, told, rest), self._velocities(cells, told, rest)
         decoded = self._notes(cells, told, duration, velocity)
-        if moved:
+        if long or loud:
             logits = self._classes(rest.duration, cells, DURATION), self._classes(rest.velocity, cells, VELOCITY)
             was_long, was_loud = f.DURATIONS[logits[0].argmax(-1)], np.round(f.VELOCITIES[logits[1].argmax(-1)])
             source["duration"] = np.maximum(source["duration"] * (duration / was_long)[at], 0.25)

@@ -21,12 +21,12 @@ from engine.errors import MorphonyError
 from engine.filters import filter_logits, probabilities
 from engine.generation import blank_score
 from engine.score import Score
-from engine.score.score import Event, Tempo
+from engine.score.score import Event, Meter, Tempo
 from engine.score.timing import CLOCKS_PER_QUARTER, BarGrid
 from engine.session import Session
 from engine.tokens import context as contexts
-from engine.tokens.bars import part_tracks
-from engine.tokens.codec import Tokens, decode, encode, to_clocks
+from engine.tokens.bars import is_modelled, part_tracks
+from engine.tokens.codec import Tokens, decode, encode, pedal_parts, to_clocks
 from engine.tokens.grammar import Grammar
 from engine.tokens.places import BarLines, Walk, clocks_of
 from engine.tokens.vocab import FAMILIES, PARTS, SIZE
@@ -335,8 +335,9 @@ def continue_score(
 ) -> Generator[BarsWritten, None, Score]:
     """The score with `bars` new bars from bar `start` on (default: after its last); ends with the new score.
 
-    What begins before the seam stays, bit for bit; what began later gives way to the new bars. They keep the meter,
-    and play in the parts that are there. Raises MorphonyError without a note to continue.
+    What begins before the seam stays, bit for bit, and so does all that has no token, wherever it is: drums, notes off
+    the piano, controllers, lyrics, markers, meters. What tokens say of later bars (notes, pedal, tempo) gives way to
+    the new ones, which play in the parts that are there. Raises MorphonyError without a note to continue.
     """
     grid = BarGrid.of(score)
     seam = len(grid) if start is None else start
@@ -346,8 +347,8 @@ def continue_score(
         raise MorphonyError(f"A continuation can begin after bar 1 to {len(grid)}, not {seam}.")
     if bars < 1:
         raise MorphonyError(f"A continuation has at least 1 bar, not {bars}.")
-    head = _until(score, grid, seam)
-    lines = BarLines.of(BarGrid.of(head, int(grid.starts[seam])))
+    head = _until(score, grid, seam) if seam < len(grid) else score
+    lines = BarLines.of(BarGrid.of(score, int(grid.starts[seam]) + bars * _longest_bar(score)))
     tokens = encode(score)
     before = clocks_of(tokens.ids) < lines.start(seam)
     prompt = Tokens(tokens.ids[before], tokens.programs)
@@ -379,16 +380,23 @@ def events_of(session: Session) -> Model:
     return model
 
 
+def _longest_bar(score: Score) -> int:
+    """Ticks of a bar in the longest meter."""
+    return max(-(-4 * score.ticks_per_quarter * m.numerator // m.denominator) for m in (*score.meters, Meter(0, 4, 4)))
+
+
 def _until(score: Score, grid: BarGrid, seam: int) -> Score:
-    """What begins before a bar line, notes as the codec rounds them; a meter may begin on the line itself."""
+    """The score without what tokens say of the bars after a bar line; notes begin where the codec rounds them to."""
     tick = int(grid.starts[seam])
     line = to_clocks(grid.starts[seam : seam + 1], score.ticks_per_quarter)
+    later = to_clocks(score.notes["tick"], score.ticks_per_quarter) >= line
     return replace(
         score,
-        notes=score.notes[to_clocks(score.notes["tick"], score.ticks_per_quarter) < line],
-        meters=tuple(m for m in score.meters if m.tick <= tick),
+        notes=score.notes[~(later & is_modelled(score))],
         tempi=tuple(t for t in score.tempi if t.tick < tick),
-        events=tuple(e for e in score.events if e.tick < tick),
+        events=tuple(
+            e for e, part in zip(score.events, pedal_parts(score), strict=True) if e.tick < tick or part is None
+        ),
     )
 
 

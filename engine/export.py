@@ -194,6 +194,10 @@ class OnnxDecoder:
         """(M, classes) the duration logits of `fields`."""
         return self.fields(slots, bar, cell, offsets).duration
 
+    def velocities(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Tensor:
+        """(M, classes) the velocity logits of `fields`."""
+        return self.fields(slots, bar, cell, offsets).velocity
+
     def _ask(self, graph: str, **inputs: Tensor) -> list[Tensor]:
         feed = {name: tensor.numpy(force=True) for name, tensor in inputs.items()}
         return [torch.from_numpy(out) for out in self._run[graph].run(None, feed)]

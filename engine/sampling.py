@@ -90,12 +90,16 @@ def hold_counts(logits: Floats, counts: Ints) -> Bools:
     grid = logits.reshape(len(logits), -1, N_PITCHES)
     chosen = np.zeros(grid.size, bool)
     begins = np.arange(grid.size // N_PITCHES).reshape(grid.shape[:2]) * N_PITCHES  # of each onset, in `chosen`
-    for found in range(int(counts.max(initial=0))):
-        best = grid.argmax(-1)
+    best = grid.argmax(-1)
+    chosen[begins + best] = True
+    most = np.argsort(-counts, kind="stable")[: int((counts > 1).sum())]
+    rest, best, begins = (x.swapaxes(0, 1)[most] for x in (grid, best, begins))  # copies, onsets of many notes first
+    for found in range(1, int(counts.max(initial=0))):
+        n = int((counts > found).sum())
+        rest, best, begins = rest[:n], best[:n], begins[:n]
+        rest.reshape(-1)[np.arange(best.size) * N_PITCHES + best.reshape(-1)] = -np.inf
+        best = rest.argmax(-1)
         chosen[begins + best] = True
-        more = np.flatnonzero(counts > found + 1)
-        grid, begins, best, counts = grid.take(more, 1), begins[:, more], best[:, more], counts[more]
-        grid.reshape(-1)[np.arange(best.size) * N_PITCHES + best.reshape(-1)] = -np.inf  # `take` made a copy
     return chosen.reshape(logits.shape)
 
 

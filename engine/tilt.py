@@ -25,7 +25,9 @@ AMOUNT_NAMES = ("density", "rhythm", "syncopation", "polyphony", "leaps", "artic
 LIKELY_SLOTS = 2.0  # a note sounds for more 16ths than this, mostly
 BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
 
-Select = Callable[[Floats], Bools]  # (L, M) logits to (L, M) chosen rows
+FIRST = 4.0  # amounts tried before any larger one
+
+Select = Callable[[Rows, Floats], Bools]  # rows and their logits (L, M) to (L, M) which are chosen
 Lengths = Callable[[Bools], Floats]  # rows (M,) to (M,) clocks they last, right for those rows at least
 
 
@@ -61,6 +63,7 @@ def solve(
     anchor: Anchor,
     keys: Ints,
     lengths: Lengths | None = None,
+    grows: bool = False,
 ) -> Floats:
     """(M,) logits tilted so that `name`, measured on what `select` chooses, comes nearest its target in every bar.
 
@@ -68,32 +71,83 @@ def solve(
     whole notes is rounded up or down by noise keyed to the bar's number (`keys`), so that a passage follows the slider
     even where its bars cannot. `reference` (M,) is the notes at rest, from which directions take harmony and means.
     Bars without a finite target are left alone; of equally near amounts the smallest wins. Polyphony needs `lengths`.
+    Of the onset stage `select` chooses only rows above 0, and `grows` says that the gauge never falls as amounts rise:
+    then no amount is tried beyond one that reaches the target.
     """
     goal = target(name, rest, step, anchor)
     goal = goal + (uniform(INDEX[name], keys) - 0.5) * _quantum(rows, reference, name)
     direction = DIRECTIONS[name](rows, logits, reference, anchor)
-    best = np.zeros(len(goal))
-    tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
-    tried = tried[tried * np.sign(step) >= -BACKWARD]
-    width = np.ones(len(goal))
     durations = (
         None if lengths is None or name != "polyphony" else _needed(rows, logits, direction, goal, anchor, lengths)
     )
-    room = np.empty((len(tried), len(logits)))  # a fresh one for every trial would take longer than the trial
-    for _ in range(2):
-        amounts = tried[:, None] * width + best  # (L, K)
-        trial = np.take(amounts, rows.bar, 1, out=room[: len(tried)], mode="clip")
-        trial *= direction
-        trial += logits
-        measured = gauge(rows, select(trial), name, step > 0, anchor, durations)
-        error = np.abs(measured - goal)
-        error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
-        best = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
-        width = _gap(np.abs(best)) / 8
-        tried = np.arange(-6.0, 7.0)
+    tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
+    tried = tried[tried * np.sign(step) >= -BACKWARD]
+    room = np.empty(len(tried) * len(logits))
+    trials = _Trials(rows, logits, direction, name, step > 0, goal, select, anchor, durations, room)
+    amounts, left = np.repeat(tried[:, None], len(goal), 1), np.isfinite(goal)
+    error, soon = np.full(amounts.shape, np.inf), np.abs(tried) <= (FIRST if grows else np.inf)
+    for part in (soon, ~soon):
+        if part.any() and left.any():
+            error[part], reached = trials.errors(amounts[part], left)
+            left &= ~reached
+    best = _nearest(amounts, error)
+    amounts = np.arange(-6.0, 7.0)[:, None] * (_gap(np.abs(best)) / 8) + best
+    best = _nearest(amounts, trials.errors(amounts, np.isfinite(goal))[0])
     best = np.where(np.isfinite(goal), best, 0.0)
     tilted: Floats = logits + best[rows.bar] * direction
     return tilted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trials:
+    """How near each of several amounts of one tilt brings bars to their goal."""
+
+    rows: Rows
+    logits: Floats  # (M,)
+    direction: Floats  # (M,)
+    name: str
+    rising: bool
+    goal: Floats  # (K,)
+    select: Select
+    anchor: Anchor
+    durations: Floats | None
+    room: Floats  # for all logits of a trial: fresh memory for every one would take longer than the trial
+
+    def errors(self, amounts: Floats, bars: Bools) -> tuple[Floats, Bools]:
+        """(L, K) how far `bars` (K,) are from their goal at ascending amounts (L, K), and (K,) whether the last amount
+        in the slider's direction reaches it.
+        """
+        rows, direction, durations = self.rows, self.direction, self.durations
+        logits = self.logits
+        if self.name in ONSET_STAGE:  # no other row is ever chosen
+            at = np.flatnonzero(_ever_above(rows, logits, direction, amounts) & bars[rows.bar])
+            logits, direction, durations = logits[at], direction[at], None if durations is None else durations[at]
+            rows = Rows(rows.bar[at], rows.onset[at], rows.pitch[at], logits, rows.clocks)
+        trial = self.room[: len(amounts) * len(logits)].reshape(len(amounts), -1)
+        np.take(amounts, rows.bar, 1, out=trial, mode="clip")
+        trial *= direction
+        trial += logits
+        found = gauge(rows, self.select(rows, trial), self.name, self.rising, self.anchor, durations)
+        reached = found[-1] >= self.goal if self.rising else found[0] <= self.goal
+        error = np.abs(found - self.goal)
+        return np.where(np.isfinite(error) & bars, error, np.inf) + 1e-4 * np.abs(amounts), reached
+
+
+def _nearest(amounts: Floats, error: Floats) -> Floats:
+    """(K,) the amount (L, K) with the least error, of equal ones the first."""
+    out: Floats = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
+    return out
+
+
+def _ever_above(rows: Rows, logits: Floats, direction: Floats, amounts: Floats) -> Bools:
+    """(M,) the rows above 0 at the least or the largest of ascending amounts (L, K): no other one is in between."""
+    above: Bools = np.zeros(len(logits), bool)
+    for some in (amounts[0], amounts[-1]):
+        trial = some[rows.bar]
+        trial *= direction
+        trial += logits
+        above |= trial > 0
+    return above
 
 
 def target(name: str, rest: Floats, step: float, anchor: Anchor) -> Floats:
@@ -320,10 +374,8 @@ def nudge(logits: Floats, scale: Floats, centre: Floats) -> NDArray[np.int64]:
     `logits` (J, C), `scale` (C,) what each class means, `centre` (..., J). An exponential tilt with a concave
     envelope: as the centre moves the class moves one way only, and never leaps over what lies between two modes.
     """
-    pull = scale - centre[..., None]
-    pull *= pull
-    pull *= -FIRMNESS
-    pull += logits
+    pull = centre[..., None] * (2 * FIRMNESS * scale)  # the square of the centre is the same for all classes
+    pull += logits - FIRMNESS * scale**2
     chosen: NDArray[np.int64] = pull.argmax(-1)
     return chosen
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, bench_decoder, bench_styles, bench_training, files, output
+from app.cli import arguments, bench_decoder, bench_drag, bench_styles, bench_training, files, output
 from app.cli.model import open_session
 from engine.attributes import NAMES
 from engine.errors import MorphonyError
@@ -69,7 +69,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def drag(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
-    """Slider event to notes in a score: the bar at the playhead with its neighbours, 16 and 64 bars, every slider."""
+    """Slider event to notes in a score: the bar at the playhead with its neighbours, 16 and 64 bars, every slider.
+
+    `flat_ratio` is how many times as long the same bars take token by token, `to_floor` how far the median is above
+    what the machine could do at best (`bench_drag`).
+    """
     from engine import compose
 
     session = open_session(args)
@@ -90,8 +94,22 @@ def drag(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
         every = [t for taken in times.values() for t in taken]
         out |= {f"{bars}.p50_ms": _percentile(every, 50), f"{bars}.p95_ms": _percentile(every, 95)}
         out |= {f"{bars}.{name}.p95_ms": _percentile(taken, 95) for name, taken in times.items()}
+        out |= {
+            f"{bars}.{key}": value for key, value in _beside(session, *pieces[0], bars, out[f"{bars}.p50_ms"]).items()
+        }
     counts = np.concatenate([_notes_per_bar(piece)[first : first + SIZES[-1]] for piece, first in pieces])
     return {**out, "median_notes_per_bar": float(np.median(counts)), "fullest_bar": int(counts.max())}
+
+
+def _beside(session: Session, piece: Piece, first: int, bars: int, p50_ms: float) -> dict[str, float]:
+    """The two peers of a drag, on one piece."""
+    from engine import compose
+
+    scope = range(first, min(first + bars, len(piece)))
+    request = compose.Request({"density": 0.5}, scope, first=first)
+    flat = 1000 * bench_drag.flat_seconds(session, bench_drag.tokens_of(piece, scope))
+    floor = 1000 * bench_drag.floor_seconds(session, lambda: list(compose.morph(session, piece, request)))
+    return {"flat_ms": flat, "flat_ratio": flat / p50_ms, "floor_ms": floor, "to_floor": p50_ms / floor}
 
 
 def decoder(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:

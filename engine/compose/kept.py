@@ -54,8 +54,8 @@ class Kept:
         chosen = np.zeros(len(self.shut_bars), bool)
         chosen[bars] = True
         here = chosen[self.source["bar"]]
-        free = {note.tobytes() for note in self.source[here & ~self.stays]}
-        same = np.array([note.tobytes() in free for note in notes], bool)  # the source's overlaps are its own affair
+        free = set(_each(self.source[here & ~self.stays]))
+        same = np.array([note in free for note in _each(notes)], bool)  # the source's overlaps are its own affair
         parts = self.source[here & self.stays], notes[same & ~closed], self._clear(notes[~same & ~closed])
         return np.concatenate(parts)
 
@@ -64,7 +64,12 @@ class Kept:
 
         A file knows only when a key goes down and up: two notes of one key and track would swap their ends in it.
         """
-        begin, reach = self._fixed
+        near = self.source[self._near(notes)]
+        if not len(near):
+            return notes
+        begin = self._place(near)
+        order = np.argsort(begin, kind="stable")
+        begin, reach = begin[order], np.maximum.accumulate((begin + near["duration"])[order])
         at = self._place(notes)
         before = np.searchsorted(begin, at, side="right") - 1
         free = (before < 0) | ((reach[before] <= at) & (begin[before] < at))
@@ -73,17 +78,32 @@ class Kept:
         out["duration"] = np.minimum(out["duration"], gap[free])
         return out
 
+    def _near(self, notes: NDArray[np.void]) -> NDArray[np.bool_]:
+        """(M,) the notes that stay and sound or begin while any of the new ones does: no other is in their way."""
+        if not len(notes):
+            return np.zeros(len(self.source), bool)
+        begin, end = self._clock(notes).min(), (self._clock(notes) + notes["duration"]).max()
+        own, last = self._sounding
+        return self.stays & (last >= begin - 1) & (own <= end + 1)
+
     @cached_property
-    def _fixed(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where the notes that stay begin, ascending, and until where any of them up to there sounds."""
-        fixed = self.source[self.stays]
-        begin = self._place(fixed)
-        order = np.argsort(begin, kind="stable")
-        return begin[order], np.maximum.accumulate((begin + fixed["duration"])[order])
+    def _sounding(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(M,) where the source's notes begin and end."""
+        begin = self._clock(self.source)
+        return begin, begin + self.source["duration"]
+
+    def _clock(self, notes: NDArray[np.void], key: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
+        """(J,) clocks from the beginning of the piece, and a GROUP for each `key`."""
+        starts = self.grid.starts * (CLOCKS_PER_QUARTER / self.grid.ticks_per_quarter)
+        out: NDArray[np.float64] = key * GROUP + starts[notes["bar"]] + notes["onset"] + notes["micro"]
+        return out
 
     def _place(self, notes: NDArray[np.void]) -> NDArray[np.float64]:
         """(J,) clocks from the beginning of the piece, a GROUP apart for each key of each part."""
-        starts = self.grid.starts * (CLOCKS_PER_QUARTER / self.grid.ticks_per_quarter)
-        key = notes["part"].astype(np.float64) * 128 + notes["pitch"]
-        out: NDArray[np.float64] = key * GROUP + starts[notes["bar"]] + notes["onset"] + notes["micro"]
-        return out
+        return self._clock(notes, notes["part"].astype(np.float64) * 128 + notes["pitch"])
+
+
+def _each(notes: NDArray[np.void]) -> list[bytes]:
+    """Every note as its bytes."""
+    out: list[bytes] = notes.view(f"V{notes.itemsize}").tolist()
+    return out

@@ -5,6 +5,7 @@ B batch, H heads, T positions, S queries (the last S of the T), D width of a hea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from engine.errors import MorphonyError
 from engine.model.views import Pair, Scope, View, attend, cells, joined
 
 ROWS = 1024  # positions that the feed-forward takes at a time of a longer piece, where no gradient will be asked for
+_SLOPE = 2 * math.sqrt(2 / math.pi)
 SCALES = (1, 4, 16)  # positions a cell, of the groups of heads of multi-scale attention
 
 DEFAULT = Scope()
@@ -198,8 +200,17 @@ class Block(nn.Module):
         if self.film is not None and condition is not None:
             scale, shift = self.film(condition)[:, None, :].chunk(2, dim=-1)
             h = h * (1 + scale) + shift
-        out: Tensor = self.down(F.gelu(self.up(h), approximate="tanh"))
+        out: Tensor = self.down(gelu(self.up(h)))
         return out
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU in its tanh form (Hendrycks and Gimpel 2016), on a processor and without gradients in a third of the time:
+    x times the sigmoid of 2 sqrt(2 / pi) (x + 0.044715 x^3), which is the same to a rounding.
+    """
+    if torch.is_grad_enabled() or not x.is_cpu or torch.compiler.is_exporting():
+        return F.gelu(x, approximate="tanh")
+    return torch.addcmul(x.new_full((), _SLOPE), x, x, value=0.044715 * _SLOPE).mul_(x).sigmoid_().mul_(x)
 
 
 def _sparing(x: Tensor) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from engine.attributes import INDEX, NAMES
 from engine.config import ModelConfig
 from engine.model import fields as f
-from engine.model.attention import Block
+from engine.model.attention import Block, gelu
 from engine.model.batch import Bars, Offsets
 from engine.model.position import BeatPosition
 
@@ -49,6 +49,9 @@ class Decodes(Protocol):
 
     def durations(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Tensor:
         """(M, classes) the duration logits of `fields` alone."""
+
+    def velocities(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Tensor:
+        """(M, classes) the velocity logits of `fields` alone."""
 
 
 class Decoder(nn.Module):
@@ -128,12 +131,11 @@ class Decoder(nn.Module):
     def fields(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Fields:
         """What the notes in given cells (M,) of given bars (M,) are."""
         h_duration, h_velocity, h_rest = self._heads(slots, bar, cell, 0, 3).chunk(3, -1)
-        h_velocity = h_velocity + self.steer_velocity(offsets_of(offsets, OF_VELOCITY))[bar]
-        rest = self.rest(F.gelu(h_rest, approximate="tanh"))
+        rest = self.rest(gelu(h_rest))
         micro, part = rest.split([len(f.MICRO), f.N_PARTS], -1)
         return Fields(
             self._duration(h_duration, bar, offsets),
-            self.velocity(F.gelu(h_velocity, approximate="tanh")),
+            self._velocity(h_velocity, bar, offsets),
             micro,
             part,
         )
@@ -142,10 +144,16 @@ class Decoder(nn.Module):
         """(M, classes) the duration logits of `fields` alone: what a search over many candidate cells needs."""
         return self._duration(self._heads(slots, bar, cell, 0, 1), bar, offsets)
 
+    def velocities(self, slots: Tensor, bar: Tensor, cell: Tensor, offsets: Offsets) -> Tensor:
+        """(M, classes) the velocity logits of `fields` alone."""
+        return self._velocity(self._heads(slots, bar, cell, 1, 2), bar, offsets)
+
     def _duration(self, h: Tensor, bar: Tensor, offsets: Offsets) -> Tensor:
-        out: Tensor = self.duration(
-            F.gelu(h + self.steer_duration(offsets_of(offsets, OF_DURATION))[bar], approximate="tanh")
-        )
+        out: Tensor = self.duration(gelu(h + self.steer_duration(offsets_of(offsets, OF_DURATION))[bar]))
+        return out
+
+    def _velocity(self, h: Tensor, bar: Tensor, offsets: Offsets) -> Tensor:
+        out: Tensor = self.velocity(gelu(h + self.steer_velocity(offsets_of(offsets, OF_VELOCITY))[bar]))
         return out
 
     def _heads(self, slots: Tensor, bar: Tensor, cell: Tensor, first: int, last: int) -> Tensor:
@@ -153,10 +161,11 @@ class Decoder(nn.Module):
         n = self.c.note_dim
         part = slice(first * n, last * n)
         onset, pitch = cell // f.N_PITCHES, cell % f.N_PITCHES
-        at = bar, onset // f.SLOT_CLOCKS
-        of_slot = F.linear(slots[at], self.from_slot.weight[part], self.from_slot.bias[part])
-        at_clock = self.of_clock.weight[onset % f.SLOT_CLOCKS, part]
-        return of_slot + self.of_pitch.weight[pitch, part] + at_clock
+        row = bar * slots.shape[1] + onset // f.SLOT_CLOCKS
+        of_slot = slots.flatten(0, 1).index_select(0, row)
+        h = F.linear(of_slot, self.from_slot.weight[part], self.from_slot.bias[part])
+        h = h + self.of_pitch.weight[:, part].index_select(0, pitch)
+        return h + self.of_clock.weight[:, part].index_select(0, onset % f.SLOT_CLOCKS)
 
 
 def offsets_of(offsets: Offsets, which: tuple[int, ...]) -> Tensor:

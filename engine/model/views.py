@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RUN = 128  # queries at a time
+RUN = 64  # queries at a time
 PIECE = 64  # keys whose gradients are gathered together
 
 Pair = tuple[Tensor, Tensor]

@@ -129,23 +129,29 @@ def _tempo_events(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return _place(clock[new], -1, 0, 0), FAMILIES["TEMPO"].first + bins[new]
 
 
-def _pedal_events(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(place, token) of each time a part's pedal goes down or up.
+def pedal_parts(score: Score) -> list[int | None]:
+    """Of each event the part whose pedal it moves, or None for any other event.
 
     A pedal on a track without notes of its own belongs to the first part on the same channel.
     """
     tracks = part_tracks(score).tolist()
     by_track = {track: part for part, track in enumerate(tracks)}
     by_channel = {score.tracks[track].channel: part for part, track in reversed(list(enumerate(tracks)))}
-    moves, is_down = [], [False] * len(tracks)
-    for event in score.events:
-        data = event.data
-        if data[0] & 0xF0 == 0xB0 and data[1] == SUSTAIN_PEDAL:
-            part = by_track.get(event.track, by_channel.get(data[0] & 0xF))
-            down = data[2] >= PEDAL_DOWN
-            if part is not None and down != is_down[part]:
-                is_down[part] = down
-                moves.append((event.tick, part, down))
+    return [
+        by_track.get(e.track, by_channel.get(e.data[0] & 0xF))
+        if e.data[0] & 0xF0 == 0xB0 and e.data[1] == SUSTAIN_PEDAL
+        else None
+        for e in score.events
+    ]
+
+
+def _pedal_events(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(place, token) of each time a part's pedal goes down or up."""
+    moves, is_down = [], dict.fromkeys(range(len(PARTS)), False)
+    for event, part in zip(score.events, pedal_parts(score), strict=True):
+        if part is not None and (down := event.data[2] >= PEDAL_DOWN) != is_down[part]:
+            is_down[part] = down
+            moves.append((event.tick, part, down))
     ticks, parts, downs = np.array(moves, np.int64).reshape(-1, 3).T
     return _place(to_clocks(ticks, score.ticks_per_quarter), parts, _PEDAL, 0), FAMILIES["SUSTAIN"].first + downs
 

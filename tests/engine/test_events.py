@@ -17,7 +17,7 @@ from engine import events as E
 from engine.config import ModelConfig
 from engine.errors import MorphonyError
 from engine.model.vaegan import MusicTransformerVAEGAN
-from engine.score import Event, Meter, Score, Track, make_notes, midi
+from engine.score import Event, Meter, Score, Tempo, Track, make_notes, midi
 from engine.score.timing import BarGrid
 from engine.tokens import context
 from engine.tokens.codec import Tokens, decode, encode, to_clocks
@@ -201,16 +201,75 @@ def test_all_before_the_seam_stays_bit_for_bit(start: int | None) -> None:
     before = source.notes[source.notes["tick"] < tick]
     assert score.notes[score.notes["tick"] < tick].tobytes() == before.tobytes()
     assert [e for e in score.events if e.tick < tick] == [e for e in source.events if e.tick < tick]
-    assert (score.tracks, score.ticks_per_quarter) == (source.tracks, 100)
-    assert score.meters == tuple(m for m in source.meters if m.tick <= tick)
+    assert (score.tracks, score.ticks_per_quarter, score.meters) == (source.tracks, 100, source.meters)
     assert [bar for step in seen for bar in step.bars] == list(range(seam, seam + 3))
-    new = score.notes[score.notes["tick"] >= tick]
+    new = score.notes[(score.notes["tick"] >= tick) & ~np.isin(score.notes["track"], [1])]
     assert set(new["track"].tolist()) <= {0, 2}
     assert len(new) > 2
     assert score.end_tick <= max(tick + 3 * 300, source.end_tick)
     channels = {0: 3, 2: 6}
-    pedals = [e for e in score.events if e.tick >= tick]
+    pedals = [e for e in score.events if e.tick >= tick and e not in source.events]
     assert all(e.data[0] == 0xB0 | channels[e.track] and e.data[1] == 64 for e in pedals)
+
+
+WORDLESS = (  # a message that no token says, one a line
+    (b"\xff\x06Coda", -1),
+    (b"\xff\x05la", 0),
+    (b"\xb3\x07\x40", 0),
+    (b"\xe6\x00\x50", 2),
+    (b"\xb9\x40\x7f", 1),  # the kit's own pedal
+    (b"\xc3\x05", 0),
+    (b"\xf0\x7e\x7f\x09\x01\xf7", -1),
+)
+
+
+def busy() -> Score:
+    """`played` with what has no token in every bar and after the last: kit, a note off the piano, messages, meters."""
+    source, times = played(), (0, 130, 430, 700, 999, 1000, 1750)
+    kit = [(t, 20, 36, 99, 1) for t in (0, 399, 400, 701)] + [(720, 30, 12, 64, 0)]
+    events = [Event(t, track, data) for t in times for data, track in WORDLESS]
+    pedal = [Event(t, 2, bytes((0xB6, 64, down))) for t, down in ((640, 127), (1000, 0), (1300, 127))]
+    return replace(
+        source,
+        notes=np.concatenate([source.notes, make_notes(kit)]),
+        meters=(*source.meters, Meter(1300, 2, 4)),
+        tempi=(Tempo(0, 400_000), Tempo(500, 500_000), Tempo(1000, 600_000)),
+        events=(*events, *pedal),
+    )
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, None])
+def test_what_has_no_token_stays_on_both_sides_of_the_seam(start: int | None) -> None:
+    source = busy()
+    _, score = end_of(E.continue_score(session(Fake(prefer=BUSY)), source, 4, start, seed=2))
+    outside = [n for n in source.notes.tolist() if n[4] == 1 or n[2] < 21]
+    assert [n for n in score.notes.tolist() if n[4] == 1 or n[2] < 21] == outside
+    words = [e for e in source.events if (e.data, e.track) in WORDLESS]
+    assert [e for e in score.events if (e.data, e.track) in WORDLESS] == words
+    assert score.meters == source.meters
+    assert len(score.notes) > len(outside) + 3
+
+
+def test_behind_the_last_bar_nothing_of_the_source_gives_way() -> None:
+    """Not even what tokens do say: a pedal that goes up on the last line, a tempo after it."""
+    source = busy()
+    assert len(BarGrid.of(source)) == 4
+    _, score = end_of(E.continue_score(session(Fake(prefer=BUSY)), source, 4, seed=2))
+    assert score.events[: len(source.events)] == source.events
+    assert score.tempi[: len(source.tempi)] == source.tempi
+    _, earlier = end_of(E.continue_score(session(Fake(prefer=BUSY)), source, 4, 2, seed=2))
+    assert all(t.tick < 400 for t in earlier.tempi if t in source.tempi)
+    assert not [e for e in earlier.events if e in source.events[-3:]]
+
+
+def test_new_bars_follow_the_meters_of_the_source() -> None:
+    """From bar 5 on 3/4 until a meter that was written far behind the last note, then that."""
+    source = busy()
+    seen, score = end_of(E.continue_score(session(Fake(prefer=BUSY)), source, 4, seed=1))
+    assert [bar for step in seen for bar in step.bars] == [4, 5, 6, 7]
+    starts = BarGrid.of(score, 1700).starts.tolist()
+    assert starts[4:] == [1000, 1300, 1500, 1700]
+    assert int(score.notes["tick"].max()) < 1900
 
 
 def test_what_a_uniform_model_continues_is_the_encoding_of_the_whole_new_score() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from engine.sampling import Rows, hold_counts, rows_above, rows_at, rows_beside
 from engine.session import Piece, Session
 from tests.engine import small
 
+Plain = Callable[[np.ndarray], np.ndarray]
 CLOCKS = np.array([96, 72, 18, 96, 12, 144])
 
 
@@ -53,7 +55,7 @@ def plain_gauge(
     return np.array(out)
 
 
-def plain_solve(rows: Rows, name: str, step: float, rest: np.ndarray, reference: np.ndarray, select: tilt.Select,
+def plain_solve(rows: Rows, name: str, step: float, rest: np.ndarray, reference: np.ndarray, select: Plain,
                 anchor: tilt.Anchor, keys: np.ndarray, durations: np.ndarray | None) -> np.ndarray:  # fmt: skip
     """Every amount for every bar by itself, every duration known."""
     goal = tilt.target(name, rest, step, anchor)
@@ -124,13 +126,13 @@ def test_a_tilt_is_the_one_that_trying_everything_finds(logits: np.ndarray, name
         asked.append(wanted)
         return np.where(wanted, durations, 1.0)
 
-    def fast(x: np.ndarray) -> np.ndarray:
+    def fast(_: Rows, x: np.ndarray) -> np.ndarray:
         return x > 0 if free else hold_counts(x, counts)
 
     def plain(x: np.ndarray) -> np.ndarray:
         return x > 0 if free else plain_counts(x, counts)
 
-    found = tilt.solve(rows, rows.logit, name, step, rest, reference, fast, anchor, keys, lengths)
+    found = tilt.solve(rows, rows.logit, name, step, rest, reference, fast, anchor, keys, lengths, grows=free)
     wanted = plain_solve(rows, name, step, rest, reference, plain, anchor, keys, durations)
     assert np.array_equal(found, wanted)
     assert bool(asked) == (name == "polyphony")

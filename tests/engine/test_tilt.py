@@ -47,7 +47,9 @@ def solved(landscape: np.ndarray, name: str, offset: float) -> tuple[Rows, np.nd
     reference = select(rows.logit[None])[0]
     rest = tilt.gauge(rows, reference[None], name, offset > 0, anchor)[0]
     step = offset * float(small.DEVIATIONS[INDEX[name]])
-    logits = tilt.solve(rows, rows.logit, name, step, rest, reference, select, anchor, np.arange(BARS))
+    logits = tilt.solve(
+        rows, rows.logit, name, step, rest, reference, lambda _, x: select(x), anchor, np.arange(BARS), grows=free
+    )
     return rows, reference, select(logits[None])[0]
 
 
