@@ -84,50 +84,56 @@ def draw_latents(
     a piece's beginning, the last ones its end. Without `given` what was drawn is carried to where the session's instant
     styles have their bars.
     """
-    model, latent_dim = session.model, session.config.model.latent_dim
+    model = session.model
     seeds = range(seed, seed + conditions.n_pieces) if isinstance(seed, int) else seed
     if len(seeds) != conditions.n_pieces:
         raise MorphonyError(f"There are {conditions.n_pieces} pieces to draw but {len(seeds)} seeds.")
     noise = [torch.Generator().manual_seed(s) for s in seeds]
-    owner = conditions.piece[conditions.phrase]
-    free = given is None
-    if given is None:
-        phrases = torch.bincount(conditions.piece).tolist()
-        upper = [_upper(model, n, g, temperature) for n, g in zip(phrases, noise, strict=True)]
-        z_global, z_local = torch.cat([z for z, _ in upper]), torch.cat([z for _, z in upper])
-        given = Given(z_global, z_local, torch.zeros(len(owner), latent_dim), torch.zeros(len(owner), dtype=torch.bool))
+    if given is not None:
+        return given.z_global, given.z_local, _filled(session, conditions, given, noise, temperature, begins, ends)
+    phrases, bars = torch.bincount(conditions.piece).tolist(), len(conditions.clocks)
+    upper = [_upper(model, n, g, temperature) for n, g in zip(phrases, noise, strict=True)]
+    z_global, z_local = torch.cat([z for z, _ in upper]), torch.cat([z for _, z in upper])
+    room = Given(z_global, z_local, torch.zeros(bars, model.config.latent_dim), torch.zeros(bars, dtype=torch.bool))
+    z_fine = _filled(session, conditions, room, noise, temperature, begins, ends)
+    return session.styles.carried((z_global, z_local, z_fine), conditions)
+
+
+def _filled(
+    session: Session,
+    conditions: Bars,
+    given: Given,
+    noise: Sequence[torch.Generator],
+    temperature: float,
+    begins: bool,
+    ends: bool,
+) -> Tensor:
+    """z_fine (K, F) of `given` with every unknown bar drawn, window after window of each piece."""
     z, known = given.z_fine.clone(), given.known.clone()
-    first_of = torch.searchsorted(owner, torch.arange(len(noise) + 1))  # a piece's bars are in a row
+    owner = conditions.piece[conditions.phrase]
+    first_of = torch.searchsorted(owner, torch.arange(len(noise) + 1)).tolist()  # the bars of a piece are in a row
     while not known.all():
-        rows, whose = [], []
-        for piece in owner[~known].unique().tolist():
-            first, end = int(first_of[piece]), int(first_of[piece + 1])
-            start = first + _window(known[first:end])
-            rows.append(torch.arange(start, min(start + WINDOW, end)))
-            whose.append(piece)
+        whose = [p for p in range(len(noise)) if not known[first_of[p] : first_of[p + 1]].all()]
+        rows = [_window(known, first_of[p], first_of[p + 1]) for p in whose]
         at, there = _side_by_side(rows)
-        told = told_of(
-            conditions, at, given.z_local, given.z_global,
-            torch.tensor([begins and int(r[0]) == first_of[p] for r, p in zip(rows, whose, strict=True)]),
-            torch.tensor([ends and int(r[-1]) + 1 == first_of[p + 1] for r, p in zip(rows, whose, strict=True)]),
-        )  # fmt: skip
-        fresh = torch.stack([temperature * torch.randn(WINDOW, latent_dim, generator=noise[p]) for p in whose])
-        still = known[at] | ~there
-        found = model.prior.draw(
-            *(x.to(session.device) for x in (z[at], told, still, there, fresh[:, : at.shape[1]])),
-            session.config.model.prior_steps, given.start,
-        ).cpu()  # fmt: skip
-        new = there & ~still
-        z[at[new]], known[at[new]] = found[new], True
-    drawn = given.z_global, given.z_local, z
-    return session.styles.carried(drawn, conditions) if free else drawn
+        first = torch.tensor([begins and int(r[0]) == first_of[p] for r, p in zip(rows, whose, strict=True)])
+        last = torch.tensor([ends and int(r[-1]) + 1 == first_of[p + 1] for r, p in zip(rows, whose, strict=True)])
+        told = told_of(conditions, at, given.z_local, given.z_global, first, last)
+        fresh = torch.stack([temperature * torch.randn(WINDOW, z.shape[1], generator=noise[p]) for p in whose])
+        new = there & ~known[at]
+        moved = [x.to(session.device) for x in (z[at], told, ~new, there, fresh[:, : at.shape[1]])]
+        steps = session.config.model.prior_steps
+        drawn = session.model.prior.draw(*moved, steps=steps, start=given.start).cpu()
+        z[at[new]], known[at[new]] = drawn[new], True
+    return z
 
 
-def _window(known: Tensor) -> int:
-    """The bar, a phrase's first, at which the window begins that draws the first unknown bar of a piece (N,)."""
-    unknown = int(torch.nonzero(~known)[0])
-    last = -(-max(len(known) - WINDOW, 0) // PHRASE_BARS) * PHRASE_BARS
-    return min(max(unknown - WINDOW // 2, 0) // PHRASE_BARS * PHRASE_BARS, last)
+def _window(known: Tensor, first: int, end: int) -> Tensor:
+    """(N,) the bars of the window that draws the first unknown one of a piece; it begins with a phrase."""
+    unknown, bars = int(torch.nonzero(~known[first:end])[0]), end - first
+    latest = -(-max(bars - WINDOW, 0) // PHRASE_BARS) * PHRASE_BARS
+    start = min(max(unknown - WINDOW // 2, 0) // PHRASE_BARS * PHRASE_BARS, latest)
+    return first + torch.arange(start, min(start + WINDOW, bars))
 
 
 def _upper(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ RATE, WARMUP, DECAY, EMA = 1e-3, 200, 0.05, 0.9995
 SHORT = 0.3  # share of windows that are cut at a random length: new music may be shorter than a window
 MEASURE_EVERY = 250
 BATCHES_TO_FIT = 100  # for means, deviations and the upper prior
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,13 @@ def train_prior(
     prior.load_state_dict(average.module.state_dict())
 
 
-def _average(averages: list[Tensor], current: list[Tensor], n: Tensor | int) -> None:
+def _average(averages: Tensors, current: Tensors, n: Tensor | int) -> None:
     """Exponential, of ever more steps in the beginning."""
     torch._foreach_lerp_(averages, current, 1 - min(EMA, (int(n) + 1) / (int(n) + 10)))
 
 
 @torch.no_grad()
-def _error(prior: torch.nn.Module, held: list[Known]) -> float:
+def _error(prior: Any, held: list[Known]) -> float:
     """The loss on held-out windows, always with the same gaps, times and noise."""
     rng, noise = np.random.default_rng(7), torch.Generator().manual_seed(7)
     errors = [prior.loss(k.z_fine, k.told, gaps(k.there, rng), k.there, noise) for k in held]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, output
-from app.cli.model import is_style
 from engine.errors import MorphonyError
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ def _open(run: Path, base: Path | None, device: str) -> Session:
     """A model folder, a style on its base model, or the best (else the newest) weights of a run."""
     from engine import checkpoint
     from engine.session import Session
+    from engine.style import is_style
 
     if is_style(run):
         return Session.open(base, device, adapter=run)

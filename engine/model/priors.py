@@ -76,7 +76,8 @@ class BarPrior(nn.Module):
         x = (z_fine - self.mean) / self.scale
         at = torch.where(known, 1.0, time)
         velocity = self((1 - at[..., None]) * noise + at[..., None] * x, at, told, known, there)
-        return (velocity - (x - noise)).square().mean(-1)
+        out: Tensor = (velocity - (x - noise)).square().mean(-1)
+        return out
 
     def loss(self, z_fine: Tensor, told: Tensor, known: Tensor, there: Tensor, generator: torch.Generator) -> Tensor:
         """The mean error over unknown bars at random times (logit-normal, Esser et al. 2024)."""

@@ -24,10 +24,11 @@ from engine.model import fields as f
 from engine.model.batch import PHRASE_BARS, Bars, Offsets
 from engine.model.instant import CODES, InstantStyle, Latents
 from engine.model.vaegan import MusicTransformerVAEGAN, beside
+from engine.score import midi
 from engine.session import Piece, Session
 from engine.style import INSTANT
 from trainer.batches import bars_of
-from trainer.corpus import FileReport, read_all
+from trainer.corpus import FileReport, scan
 from trainer.evaluate.samples import conditions_of_windows
 from trainer.evaluate.windows import Window, of_piece
 from trainer.finish import NOTES_PER_SIGMA
@@ -81,13 +82,9 @@ def _numbered(window: Window, piece: int) -> Window:
 
 def hear(session: Session, folder: Path, where: str, seed: int) -> Heard:
     """Raises MorphonyError where there is nothing to learn from."""
-    reports, scores = [], []
-    for report, score in read_all(folder, where):
-        reports.append(report)
-        if score is not None:
-            scores.append(score)
-        if len(scores) == MOST_PIECES:
-            break
+    reports = list(scan(folder, where))
+    root = folder.parent if folder.is_file() else folder
+    scores = [midi.read_notes(root / r.path) for r in [r for r in reports if r.ok][:MOST_PIECES]]
     if not scores:
         reason = reports[0].reason if reports else "it holds no MIDI files."
         raise MorphonyError(f"Nothing in {folder.name} can be used: {reason}")
@@ -99,7 +96,14 @@ def hear(session: Session, folder: Path, where: str, seed: int) -> Heard:
         if bool(held.all()):
             raise MorphonyError(f"{folder.name} is too short to learn from: a style takes two phrases of four bars.")
         rows, held_out = (torch.cat([x[side] for x in drawn[0]]) for side in (~held, held))
-        return Heard(pieces, pieces, rows, held_out, (int((~held).sum()), len(phrase[~held].unique()), 1), reports)
+        return Heard(
+            pieces,
+            pieces,
+            rows,
+            held_out,
+            (int((~held).sum()), int(phrase[~held].bincount().count_nonzero()), 1),
+            reports,
+        )
     learned, kept = (sorted(side) for side in split(len(pieces), seed))
     rows, held_out = (torch.cat([x for i in side for x in drawn[i]]) for side in (learned, kept))
     counts = sum(len(pieces[i]) for i in learned), sum(len(pieces[i].z_local) for i in learned), len(learned)

@@ -44,7 +44,7 @@ class Music:
 
     def report(self) -> dict[str, Any]:
         """What was found in the folder: for a run's result."""
-        return scan_report(self.own.reports)
+        return scan_report(list(self.own.reports()))
 
     def drawn(self, config: TrainConfig, deviations: NDArray[np.float64]) -> Mixed:
         """What a run learns from."""
