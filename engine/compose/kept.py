@@ -84,7 +84,8 @@ class Kept:
             return np.zeros(len(self.source), bool)
         begin, end = self._clock(notes).min(), (self._clock(notes) + notes["duration"]).max()
         own, last = self._sounding
-        return self.stays & (last >= begin - 1) & (own <= end + 1)
+        near: NDArray[np.bool_] = self.stays & (last >= begin - 1) & (own <= end + 1)
+        return near
 
     @cached_property
     def _sounding(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
