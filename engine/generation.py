@@ -14,6 +14,7 @@ from torch import Tensor
 from engine.errors import MorphonyError
 from engine.model.batch import PHRASE_BARS, Bars
 from engine.model.priors import WINDOW, told_of
+from engine.model.upper_prior import told_of_pieces
 from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.score import Score
 from engine.score.score import Meter, Track, make_notes, pitched_channel
@@ -92,7 +93,8 @@ def draw_latents(
     if given is not None:
         return given.z_global, given.z_local, _filled(session, conditions, given, noise, temperature, begins, ends)
     phrases, bars = torch.bincount(conditions.piece).tolist(), len(conditions.clocks)
-    upper = [_upper(model, n, g, temperature) for n, g in zip(phrases, noise, strict=True)]
+    told = told_of_pieces(conditions)
+    upper = [_upper(model, t[None], n, g, temperature) for t, n, g in zip(told, phrases, noise, strict=True)]
     z_global, z_local = torch.cat([z for z, _ in upper]), torch.cat([z for _, z in upper])
     room = Given(z_global, z_local, torch.zeros(bars, model.config.latent_dim), torch.zeros(bars, dtype=torch.bool))
     z_fine = _filled(session, conditions, room, noise, temperature, begins, ends)
@@ -137,11 +139,11 @@ def _window(known: Tensor, first: int, end: int) -> Tensor:
 
 
 def _upper(
-    model: MusicTransformerVAEGAN, phrases: int, noise: torch.Generator, temperature: float
+    model: MusicTransformerVAEGAN, told: Tensor, phrases: int, noise: torch.Generator, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """(1, G) and (P, L) of one new piece."""
     if model.prior.upper is not None:
-        return model.prior.upper.sample(phrases, noise, temperature)
+        return model.prior.upper.sample(told, phrases, noise, temperature)
     z_global = model.priors.sample("global", 1, noise, temperature).cpu()
     return z_global, model.priors.sample("local", phrases, noise, temperature).cpu()
 

@@ -38,13 +38,13 @@ class Decoded:
 
     def apart(self, laid: Tensor, by: str) -> list[Remembered]:
         """Each bar by itself, with its latents laid out (K, S, C)."""
-        out = []
+        out, rows = [], self.candidates
+        edges = np.searchsorted(rows.bar, np.arange(len(self.clocks) + 1)).tolist()
         for i, clocks in enumerate(self.clocks.tolist()):
-            n = -(-clocks // f.SLOT_CLOCKS)
-            logits = self.logits[i, : n * f.SLOT_CLOCKS]
-            out.append(
-                Remembered(laid[i, :n], logits, self.slots[i, :n], rows_above(logits[None], self.clocks[i : i + 1]), by)
-            )
+            n, at = -(-clocks // f.SLOT_CLOCKS), slice(edges[i], edges[i + 1])
+            nothing = np.zeros(edges[i + 1] - edges[i], np.int64)
+            alone = Rows(nothing, rows.onset[at], rows.pitch[at], rows.logit[at], self.clocks[i : i + 1])
+            out.append(Remembered(laid[i, :n], self.logits[i, : n * f.SLOT_CLOCKS], self.slots[i, :n], alone, by))
         return out
 
 

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from engine.model.batch import Bars
 from engine.model.latents import Posterior
 from engine.model.priors import WINDOW, told_of
+from engine.model.upper_prior import told_of_pieces
 from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.batches import Batch, Windows, held_out
 from trainer.finish import plain_batch
@@ -141,14 +142,14 @@ def fit(model: MusicTransformerVAEGAN, windows: Windows, seed: int = 0) -> None:
     if model.prior.upper is not None:
         longest = max(int(torch.bincount(bars.piece).max()) for bars, _ in found)
         pairs = [upper_of(bars, q, longest) for bars, q in found]
-        model.prior.upper.fit(torch.cat([z for z, _ in pairs]), torch.cat([z for _, z in pairs]))
+        model.prior.upper.fit(*(torch.cat(column) for column in zip(*pairs, strict=True)))
 
 
-def upper_of(bars: Bars, q: Posterior, phrases: int) -> tuple[Tensor, Tensor]:
-    """(B, G) and (B, P, L) of the pieces of a batch that have so many phrases."""
+def upper_of(bars: Bars, q: Posterior, phrases: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, D), (B, G) and (B, P, L) of the pieces of a batch that have so many phrases: what `UpperPrior` is fitted to."""
     whose = torch.nonzero(torch.bincount(bars.piece) == phrases)[:, 0]
     first = torch.searchsorted(bars.piece, whose)
-    return q.z_global[whose], q.z_local[first[:, None] + torch.arange(phrases)]
+    return told_of_pieces(bars)[whose], q.z_global[whose], q.z_local[first[:, None] + torch.arange(phrases)]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from engine.errors import MorphonyError
 from engine.generation import Given, blank_score, draw_latents
 from engine.model.latents import slerp
 from engine.model.level_priors import LevelPriors
-from engine.model.upper_prior import UpperPrior
+from engine.model.upper_prior import UpperPrior, told_of_pieces
 from engine.score.timing import BarGrid
 from engine.session import Session, conditions_of
 from engine.tokens.bars import to_bars
@@ -124,7 +124,8 @@ def test_new_music_starts_from_the_prior_the_model_was_trained_with(session: Ses
 def test_upper_latents_fitted_to_music_are_what_new_music_starts_from(session: Session) -> None:
     fitted = UpperPrior(small.MODEL)
     rng = torch.Generator().manual_seed(0)
-    fitted.fit(5 + 0.1 * torch.randn(500, 8, generator=rng), -5 + 0.1 * torch.randn(500, 4, 8, generator=rng))
+    told = told_of_pieces(small.conditions([96] * 500, [1] * 500))
+    fitted.fit(told, 5 + 0.1 * torch.randn(500, 8, generator=rng), -5 + 0.1 * torch.randn(500, 4, 8, generator=rng))
     session.model.prior.upper = fitted
     try:
         z_global, z_local, z_fine = draw_latents(session, small.conditions([96] * 24, (16, 8)), 3, 1.0)

@@ -342,5 +342,6 @@ def test_bench_measures_what_it_is_asked_for(tune, capsys, model) -> None:
     said = done(capsys, "bench", tune, "--only", "codec,read,drag", "--model", model)
     assert said["codec.encode_notes_per_s"] > 0
     assert said["read.mido_to_every_event"] > 0
-    assert said["drag.4.p95_ms"] >= said["drag.4.p50_ms"] > 0
+    assert said["drag.4.p95_ms"] >= said["drag.4.p50_ms"] > said["drag.4.floor_ms"] > 0
+    assert said["drag.4.flat_ratio"] == pytest.approx(said["drag.4.flat_ms"] / said["drag.4.p50_ms"])
     assert "There is no benchmark 'speed'" in refused(capsys, "bench", tune, "--only", "speed")
