@@ -78,7 +78,7 @@ class ModelConfig:
     prior_flows: int = 4  # coupling layers of the flow
     prior_dim: int = 256  # width of the conditional prior over bars
     prior_layers: int = 6
-    prior_steps: int = 12  # of its solver, two passes each, for a window of sixteen bars
+    prior_steps: int = 8  # of its solver, two passes each, for a window of sixteen bars
     upper_prior: str = "level"  # of new phrase and piece latents: the level's own, or "fitted" to those music has
     threshold: float = 0.4  # a cell becomes a note above this probability
 
@@ -170,6 +170,7 @@ class TrainConfig:
 
     seed: int = 1
     steps: int = 30_000
+    prior_steps: int = 3000  # of the prior over bars, afterwards
     slots_per_step: int = 1152  # a batch holds this many slots of 4 clocks: 48 bars of 4/4
     notes_per_step: int = 0  # a batch holds at most so many notes as well, one window at least; 0: as they come
     window_bars: int = 8  # consecutive bars of one piece, whole phrases of four
@@ -205,7 +206,9 @@ class TrainConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        _limit(self, 1, 10**9, "steps", "slots_per_step", "evaluate_every", "checkpoint_every", "patience")
+        _limit(
+            self, 1, 10**9, "steps", "prior_steps", "slots_per_step", "evaluate_every", "checkpoint_every", "patience"
+        )
         _limit(self, 1, 10**9, "snapshot_every", "plateau_patience")
         _limit(self, 0, 10**9, "seed", "lr_warmup")
         _limit(self, 1, 4096, "accumulate")

@@ -146,7 +146,7 @@ def fit(model: MusicTransformerVAEGAN, windows: Windows, seed: int = 0) -> None:
 
 
 def upper_of(bars: Bars, q: Posterior, phrases: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, D), (B, G) and (B, P, L) of the pieces of a batch that have so many phrases: what `UpperPrior` is fitted to."""
+    """(B, D), (B, G) and (B, P, L) of the pieces of a batch with so many phrases: what `UpperPrior` is fitted to."""
     whose = torch.nonzero(torch.bincount(bars.piece) == phrases)[:, 0]
     first = torch.searchsorted(bars.piece, whose)
     return told_of_pieces(bars)[whose], q.z_global[whose], q.z_local[first[:, None] + torch.arange(phrases)]

@@ -31,7 +31,6 @@ from trainer.prior import train_prior
 from trainer.processes import launched
 
 HELD_OUT = 0.05  # share of the pieces the losses are measured on where no held-out music is named
-PRIOR_STEPS = 3000
 RHO_PIECES = 4  # of every corpus, on which the finished model's sliders are measured
 
 
@@ -145,7 +144,7 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
     model.eval()
     directions = finish.colours(model, windows)
     wide = windows.of_bars(WINDOW), valid.of_bars(WINDOW)
-    for step in train_prior(model, *wide, PRIOR_STEPS, best.config.train.seed):
+    for step in train_prior(model, *wide, best.config.train.prior_steps, best.config.train.seed):
         held = None if step.held_out is None else {"prior": step.held_out["loss"]}
         yield replace(step, train={"prior": step.train["loss"]}, held_out=held)
     facts: dict[str, Any] = best.facts | {"name": out.name, "quantiles": finish.quantiles(windows.corpus)}

@@ -23,9 +23,7 @@ RIDGE = 1e-4  # added to variances and to the regression, so that both exist how
 
 
 class UpperPrior(nn.Module):
-    """p(z_global | told) and p(z_local[p] | z_global, z_local[p - 1]): lines, and full covariance about them. Fitted, not
-    trained.
-    """
+    """p(z_global | told) and p(z_local[p] | z_global, z_local[p - 1]), lines with full covariance. Fitted, not trained."""
 
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
@@ -83,9 +81,8 @@ class UpperPrior(nn.Module):
 
 def told_of_pieces(bars: Bars) -> Tensor:
     """(B, D) of each piece of a batch: 1, how many parts it has (one, two, three, more), its first bar's meter."""
-    first = torch.searchsorted(
-        bars.piece[bars.phrase].contiguous(), torch.arange(bars.n_pieces, device=bars.piece.device)
-    )
+    owner = bars.piece[bars.phrase]
+    first = torch.searchsorted(owner, torch.arange(bars.n_pieces, device=owner.device))
     parts = F.one_hot(bars.parts[first].sum(-1).long().clamp(1, 4) - 1, 4)
     meter = torch.stack([bars.clocks[first] / 96, bars.beat[first] / 24], -1)
     return torch.cat([torch.ones_like(meter[:, :1]), parts, meter], -1)

@@ -148,7 +148,7 @@ MEMORISING = Config(
     ),
     LossConfig(weights={"kl_fine": 0.02}),
     TrainConfig(
-        steps=500, lr=4e-3, lr_warmup=20, edited_pairs=0.0, transpose=0, evaluate_every=250, checkpoint_every=500,
+        steps=500, prior_steps=500, lr=4e-3, lr_warmup=20, edited_pairs=0.0, transpose=0, evaluate_every=250, checkpoint_every=500,
         ema=0.98,
     ),
 )  # fmt: skip
@@ -173,9 +173,8 @@ def _whole(corpus: Corpus, i: int) -> list[Steps]:
 
 
 @pytest.mark.slow
-def test_a_model_overfitted_on_purpose_is_flagged(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_overfitted_on_purpose_is_flagged(music: Path, tmp_path: Path) -> None:
     """Real training on three pieces, prior and all, until it knows nothing else."""
-    monkeypatch.setattr(recipe, "PRIOR_STEPS", 500)
     every = [line.split("\t") for line in (music / "train.tsv").read_text().splitlines()]
     some = [row[0] for row in every if row[1] == "nottingham"][:40]
     for name, paths in (("few", some[:4]), ("others", some[4:])):

@@ -13,15 +13,11 @@ from engine.config import Config
 from engine.errors import MorphonyError
 from engine.session import Session
 from tests.engine import small
-from trainer import recipe
 from trainer.recipe import Music, make, split
 
 
-def test_a_folder_becomes_a_model_that_opens(
-    config: Config, good_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recipe, "PRIOR_STEPS", 4)
-    short = replace(config, train=replace(config.train, steps=8))
+def test_a_folder_becomes_a_model_that_opens(config: Config, good_folder: Path, tmp_path: Path) -> None:
+    short = replace(config, train=replace(config.train, steps=8, prior_steps=4))
     music = Music(good_folder, cache=tmp_path / "cache")
     steps = list(make(short, music, tmp_path / "out", accelerator="cpu", finished=True))
     assert [s.n for s in steps] == [*range(1, 9), *range(1, 5)]

@@ -23,7 +23,7 @@ from engine.tokens.bars import is_modelled, to_bars
 TINY = """
 model: {hidden_dim: 16, heads: 2, decoder_layers: 1, slot_dim: 8, bar_dim: 16, note_dim: 8, latent_dim: 8,
         local_dim: 4, global_dim: 4, prior_dim: 16, prior_layers: 1}
-train: {steps: 6, evaluate_every: 3, checkpoint_every: 3, slots_per_step: 200}
+train: {steps: 6, prior_steps: 3, evaluate_every: 3, checkpoint_every: 3, slots_per_step: 200}
 """
 
 Capture = pytest.CaptureFixture[str]
@@ -233,7 +233,6 @@ def test_scan_lists_every_file_with_its_reason(tmp_path, capsys) -> None:
 def test_train_resumes_and_finishes_a_model_that_opens(tmp_path, capsys, monkeypatch) -> None:
     from trainer import recipe
 
-    monkeypatch.setattr(recipe, "PRIOR_STEPS", 3)
     monkeypatch.setattr(recipe, "RHO_PIECES", 1)
     music, run = some_music(tmp_path / "music"), tmp_path / "run"
     (tmp_path / "tiny.yaml").write_text(TINY)

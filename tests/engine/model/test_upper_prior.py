@@ -19,7 +19,7 @@ TWO = told_of_pieces(small.conditions([96]))  # two parts in 4/4
 
 
 def pieces(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """(n, 7), (n, 3) and (n, 4, 2): narrow, off the middle, phrases that follow their piece and lean on the one before."""
+    """(n, 7), (n, 3) and (n, 4, 2): narrow, off the middle; phrases follow their piece and lean on the one before."""
     rng = torch.Generator().manual_seed(seed)
     z_global = torch.tensor([1.0, 0.0, -0.5]) + 0.4 * torch.randn(n, 3, generator=rng)
     z_global[:, 1] += z_global[:, 0]
