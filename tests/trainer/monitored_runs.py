@@ -17,8 +17,7 @@ from engine import config as configuration
 from engine.config import Config
 from tests.engine import small
 from tests.trainer.conftest import TRAIN
-from trainer.batches import Batch, Windows
-from trainer.corpus import Corpus
+from trainer.batches import Batch
 from trainer.loop import HeldOut, Source, Step, train
 from trainer.monitor import monitored
 from trainer.monitor.watches import Limits
@@ -43,6 +42,19 @@ GAN = {
     "model.discriminator_layers": 1,
     "loss.critic_start": 0.05,
     "loss.adversarial_start": 0.15,
+}
+
+
+BY_HEART = {
+    "train.steps": 600,
+    "train.slots_per_step": 576,
+    "train.lr_warmup": 20,
+    "train.ema": 0.9,
+    "train.evaluate_every": 20,
+    "train.patience": 1000,
+    "train.edited_pairs": 0.0,
+    "train.transpose": 0,
+    "loss.kl_warmup": 0.1,
 }
 
 
@@ -76,7 +88,7 @@ class Poisoned:
 class Late:
     """Batches that come ever later."""
 
-    def __init__(self, source: Source, seconds: float = 0.4) -> None:
+    def __init__(self, source: Source, seconds: float = 1.0) -> None:
         self.source, self.seconds = source, seconds
 
     def draw(self, rng: np.random.Generator) -> Batch:
@@ -105,9 +117,11 @@ def run(
     until: int | None = None,
     resume: bool = False,
     limits: Limits | None = None,
+    held_out_windows: int = 2,
 ) -> Iterator[Step]:
     """A monitored run, as far as step `until`."""
-    job = train(config, windows, valid, out, FACTS, accelerator="cpu", held_out_windows=2, resume=resume)
+    options = {"accelerator": "cpu", "held_out_windows": held_out_windows, "resume": resume}
+    job = train(config, windows, valid, out, FACTS, **options)  # type: ignore[arg-type]  # mixed options
     steps = monitored(job, config, out, tensorboard=False, limits=limits)
     try:
         for step in steps:
@@ -116,9 +130,3 @@ def run(
                 break
     finally:
         steps.close()  # type: ignore[attr-defined]  # a generator
-
-
-def few_pieces(corpus: Corpus, pieces: set[int]) -> Windows:
-    """Windows of some pieces as they come, without edits or transposition."""
-    plain = replace(CLEAN.train, edited_pairs=0.0, transpose=0)
-    return Windows(corpus, plain, small.DEVIATIONS, pieces)
