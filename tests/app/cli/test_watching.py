@@ -51,7 +51,8 @@ def test_a_log_is_read_for_warnings_and_trends(tmp_path, capsys) -> None:
     assert len(list((tmp_path / "run" / "events").iterdir())) == 1
     healthy = done(capsys, "watch", a_log(tmp_path / "run", 999))
     assert [w["name"] for w in healthy["warnings"]] == ["not_a_number"]
-    assert healthy["trends"]["held_out"]["loss"]["direction"] == "falls"
+    assert healthy["trends"]["train"]["onset"]["direction"] == "falls"
+    assert healthy["trends"]["held_out"]["loss"]["slope"] < 0
 
 
 def test_a_folder_without_a_run_is_a_sentence(tmp_path, capsys) -> None:
