@@ -75,12 +75,9 @@ def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], thr
 
 def _told(step: Any, out: Path) -> tuple[Any, ...]:
     """What `app.trainer_thread.TrainingStep` is made of: sums of groups stand among the losses."""
-    from trainer.monitor.figures import groups
+    from trainer.monitor.figures import with_groups
 
-    train, held_out = (
-        None if values is None else values | {f"all of {group}": value for group, value in groups(values).items()}
-        for values in (step.train, step.held_out)
-    )
+    train, held_out = (None if values is None else with_groups(values) for values in (step.train, step.held_out))
     warnings = tuple((alert["means"], alert["do"]) for alert in step.facts["warnings"])
     samples = tuple(str(out / name) for name in step.facts.get("samples", ()))
     return step.n, step.steps, step.seconds, train, held_out, step.message, warnings, samples

@@ -60,7 +60,7 @@ def trend(steps: Iterable[float], values: Iterable[float]) -> Trend | None:
     falling, rising = _NORMAL.cdf(z), _NORMAL.cdf(-z)
     p = min(2 * min(falling, rising), 1.0)
     reach = _NORMAL.inv_cdf(0.975) * spread
-    low = slopes[max(math.floor((len(slopes) - reach) / 2), 0)]
+    low = slopes[max(math.floor((len(slopes) - reach) / 2) - 1, 0)]
     high = slopes[min(math.ceil((len(slopes) + reach) / 2), len(slopes) - 1)]
     direction = "steady" if p > SURE else "falls" if score < 0 else "rises"
     slope, low, high = (1000 * float(v) for v in (slope, low, high))

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "train a model on a folder",
     "personalise": "fine-tune the model on a folder of one's own",
     "search": "many short runs over settings, and a table of what each gives",
+    "watch": "what the log of a training run says: warnings and trends",
     "landscape": "how the loss lies around a model's weights, as a picture",
     "evaluate": "the model's figures on a folder of held-out music",
     "bench": "the program's speeds on this machine",

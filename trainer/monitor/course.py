@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from trainer.loop import Step
-from trainer.monitor.figures import groups
+from trainer.monitor.figures import with_groups
 from trainer.trends import Trend, of_series
 
 POINTS = 100  # means of training, and measurements, that are kept
@@ -26,7 +26,7 @@ class Course:
 
     def add(self, step: Step) -> None:
         """Take a step."""
-        for name, value in (step.train | groups(step.train)).items():
+        for name, value in with_groups(step.train).items():
             if math.isfinite(value):
                 total, count = self.sums.get(name, (0.0, 0))
                 self.sums[name] = total + value, count + 1
@@ -35,7 +35,7 @@ class Course:
             self._append("train", middle, {name: total / count for name, (total, count) in self.sums.items()})
             self.sums.clear()
         if step.held_out is not None:
-            self._append("held_out", step.n, step.held_out | groups(step.held_out))
+            self._append("held_out", step.n, with_groups(step.held_out))
 
     def _append(self, side: str, n: float, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -56,6 +56,6 @@ def _columns(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[f
 def line(trends: Mapping[str, Mapping[str, Trend]]) -> str:
     """One line for people: where held-out loss, objective, F1 and groups are going; empty before there is a trend."""
     held = trends["held_out"]
-    named = [name for name in SPOKEN if name in held] + sorted(groups(dict.fromkeys(held, 0.0)))
-    said = [f"{name} {held[name].words()}" for name in named if name in held]
+    named = [name for name in SPOKEN if name in held] + sorted(name for name in held if name.startswith("all of "))
+    said = [f"{name} {held[name].words()}" for name in named]
     return "trends held out: " + "; ".join(said) if said else ""

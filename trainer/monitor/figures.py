@@ -27,6 +27,11 @@ def groups(values: Mapping[str, float]) -> dict[str, float]:
     return out
 
 
+def with_groups(values: Mapping[str, float]) -> dict[str, float]:
+    """The values and, as "all of kl", the sum of each group: some groups are called like one of their terms."""
+    return dict(values) | {f"all of {group}": value for group, value in groups(values).items()}
+
+
 class Weighed:
     """What a configuration makes of the terms of a step."""
 

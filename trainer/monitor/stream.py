@@ -7,6 +7,7 @@ cannot be written is said once and left out; the run goes on.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -81,7 +82,7 @@ class _Run:
         logged = last_row(log).get("n") == first.n  # not so in a stage that keeps no log
         for row in rows(log) if logged else ():
             if row["n"] < first.n:
-                self._look(Step(row["n"], row["steps"], row["seconds"], row["train"], row["held_out"], row["message"]))
+                self._look(step_of(row))
         again = first.n if logged else None
         self.diary = self._tried(lambda: Diary(out / "monitor.jsonl", again))
         self.events = self._tried(lambda: EventFile(out / "events", first.n)) if tensorboard else None
@@ -137,13 +138,8 @@ class _Run:
 
     def _scalars(self, step: Step, facts: Mapping[str, Any]) -> bool:
         assert self.events is not None
-        sides: dict[str, Mapping[str, float]] = {}
         if step.n % self.every == 0 or step.held_out is not None:
-            sides |= {"train": step.train, "train_groups": figures.groups(step.train), "rates": figures.rates(step)}
-        if step.held_out is not None:
-            sides |= {"held_out": step.held_out, "held_out_groups": figures.groups(step.held_out)}
-        if sides:
-            self.events.scalars(step.n, {f"{side}/{k}": v for side, values in sides.items() for k, v in values.items()})
+            self.events.scalars(step.n, scalars_of(step))
         for alert in facts["raised"]:
             self.events.text(step.n, f"warnings/{alert['name']}", Alert(**alert).sentence())
         if step.held_out is not None:
@@ -166,6 +162,29 @@ class _Run:
             if file is not None:
                 with contextlib.suppress(OSError):
                     file.close()
+
+
+def step_of(row: Mapping[str, Any]) -> Step:
+    """A step from its line in steps.jsonl; what is null there was no number."""
+    train, held_out = (
+        None if values is None else {k: math.nan if v is None else v for k, v in values.items()}
+        for values in (row["train"], row["held_out"])
+    )
+    plain = Step(row["n"], row["steps"], row["seconds"], train or {}, held_out, row.get("message", ""))
+    more = {name: row[name] for name in ("rates",) if name in row and hasattr(plain, name)}
+    return replace(plain, **more)
+
+
+def scalars_of(step: Step) -> dict[str, float]:
+    """Every figure of a step under the name it has in TensorBoard: train/onset, train_groups/kl, held_out/f1, ..."""
+    sides: dict[str, Mapping[str, float]] = {
+        "train": step.train,
+        "train_groups": figures.groups(step.train),
+        "held_out": step.held_out or {},
+        "held_out_groups": figures.groups(step.held_out or {}),
+        "rates": figures.rates(step),
+    }
+    return {f"{side}/{name}": value for side, values in sides.items() for name, value in values.items()}
 
 
 def _over(alert: Alert) -> str:

@@ -27,9 +27,9 @@ class Limits:
 
     shortest: int = 16  # steps in a window
     longest: int = 200
-    chance: float = 1e-4  # p below which one window lies above another
+    chance: float = 1e-6  # p below which one window lies above another; it is asked at every step
     lost: float = 0.5  # share of what a run has gained that a divergence loses
-    risen: float = 0.15  # rise of the objective, as a share of itself, that counts as one where little was gained
+    risen: float = 0.25  # rise of the objective, as a share of itself, that counts as one where little was gained
     silent: float = 0.01  # nats a latent dimension below which it says nothing
     quiet: float = 0.1  # and below which it says nothing to speak of, if it once said
     fallen: float = 0.05  # this share of it or more
@@ -40,8 +40,8 @@ class Limits:
     steeper: float = 10.0  # how many times its usual length a gradient is when it explodes
     slower: float = 4.0  # how many times longer steps take when the pace has dropped
     patience: float = 60.0  # seconds that must last
-    measurements: int = 8  # last ones that count for a plateau
-    few: int = 6  # and at least; also how many count for overfitting
+    measurements: int = 8  # last ones that count for a plateau and for overfitting
+    few: int = 6  # and at least
     gain: float = 0.02  # share of the loss; where it may not even have gained so much over them, that is a plateau
     trifle: float = 0.002  # share of the loss that is no gain even where it is sure
     doubt: float = 0.05  # p of a trend over them
@@ -199,7 +199,7 @@ class Descent:
         now, share = self.recent.middle, 0.5 if on else 1.0
         rise = now - self.lowest
         least = max(self.limits.lost * (self.first - self.lowest), self.limits.risen * abs(self.lowest))
-        worse_than_untrained = now > 2 * self.first > 0
+        worse_than_untrained = now > 5 * self.first > 0
         if not (rise > share * least or worse_than_untrained):
             return None
         chance = higher(self.recent.values, self.best)
@@ -212,7 +212,7 @@ class Descent:
 @watch(
     "not_a_number",
     "Losses or gradients stopped being numbers.",
-    "The step is not taken; if it comes back lower train.lr, or train in 32 bits instead of 16.",
+    "The step is not taken; if it comes back lower train.lr, or compute in 32 bits instead of 16.",
 )
 class NotANumber:
     """A loss, a gradient or a measurement that is not finite; over after a window without one."""
@@ -465,7 +465,7 @@ class Overfitting:
 
     def __init__(self, run: Run) -> None:
         self.limits, self.weighed = run.limits, Weighed(run.config)
-        self.train, self.held = Values(run.limits.few), Values(run.limits.few)
+        self.train, self.held = Values(run.limits.measurements), Values(run.limits.measurements)
         self.sum, self.count = 0.0, 0
         self.sign: Sign | None = None
 

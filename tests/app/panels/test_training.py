@@ -116,6 +116,21 @@ def test_it_is_an_improvement_only_if_held_out_loss_fell(panel: TrainingPanel) -
     assert used[0].name.startswith("my music-")
 
 
+def test_warnings_that_are_on_are_shown_in_words_and_groups_are_curves(panel: TrainingPanel) -> None:
+    a_scan(panel)
+    panel.start()
+    warning = ("The loss is rising.", "Lower train.lr.")
+    losses = {"loss": 9.0, "onset": 5.0, "all of reconstruction": 7.0}
+    panel.trainer.step.emit(TrainingStep(1, 40, 0.3, losses, None, "Warning (divergence): ...", (warning,)))
+    assert panel.words.text().splitlines()[-1] == "The loss is rising."
+    assert panel.words.toolTip() == "Lower train.lr."
+    panel.trainer.step.emit(TrainingStep(2, 40, 0.6, losses, None, "The warning is over.", ()))
+    assert panel.words.text().splitlines()[-1] == "The warning is over."
+    assert panel.words.toolTip() == ""
+    x, y = panel.plotted("all of reconstruction")
+    assert (x.tolist(), y.tolist()) == ([1, 2], [7, 7])
+
+
 def test_a_failure_is_told_and_the_report_is_back(panel: TrainingPanel) -> None:
     said: list[str] = []
     panel.problem.connect(said.append)
