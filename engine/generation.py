@@ -123,9 +123,10 @@ def _filled(
         told = told_of(conditions, at, given.z_local, given.z_global, first, last)
         fresh = torch.stack([temperature * torch.randn(WINDOW, z.shape[1], generator=noise[p]) for p in whose])
         new = there & ~known[at]
-        moved = [x.to(session.device) for x in (z[at], told, ~new, there, fresh[:, : at.shape[1]])]
-        steps = session.config.model.prior_steps
-        drawn = session.model.prior.draw(*moved, steps=steps, start=given.start).cpu()
+        steps, home = session.config.model.prior_steps, session.device
+        x, still, here = z[at].to(home), (~new).to(home), there.to(home)
+        noises = fresh[:, : at.shape[1]].to(home)
+        drawn = session.model.prior.draw(x, told.to(home), still, here, noises, steps, given.start).cpu()
         z[at[new]], known[at[new]] = drawn[new], True
     return z
 

@@ -23,7 +23,7 @@ RIDGE = 1e-4  # added to variances and to the regression, so that both exist how
 
 
 class UpperPrior(nn.Module):
-    """p(z_global | told) and p(z_local[p] | z_global, z_local[p - 1]), lines with full covariance. Fitted, not trained."""
+    """p(z_global | told) and p(z_local[p] | z_global, z_local[p - 1]), lines with covariances; fitted, not trained."""
 
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()

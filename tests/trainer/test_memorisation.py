@@ -148,8 +148,8 @@ MEMORISING = Config(
     ),
     LossConfig(weights={"kl_fine": 0.02}),
     TrainConfig(
-        steps=500, prior_steps=500, lr=4e-3, lr_warmup=20, edited_pairs=0.0, transpose=0, evaluate_every=250, checkpoint_every=500,
-        ema=0.98,
+        steps=500, prior_steps=500, lr=4e-3, lr_warmup=20, edited_pairs=0.0, transpose=0, evaluate_every=250,
+        checkpoint_every=500, ema=0.98,
     ),
 )  # fmt: skip
 
