@@ -18,7 +18,9 @@ def model_folder(folder: Path) -> Path:
     torch.manual_seed(3)
     score = small.rich_score()
     made = small.model(3)
-    small.learn(made, to_bars(score, BarGrid.of(score)), small.conditions([96] * 8, parts=3), 160)
+    notes, bars = to_bars(score, BarGrid.of(score)), small.conditions([96] * 8, parts=3)
+    small.learn(made, notes, bars, 160)
+    small.rouse(made, notes, bars)
     direction = torch.randn(small.MODEL.latent_dim, generator=torch.Generator().manual_seed(0))
     facts = {"deviations": small.DEVIATIONS.tolist(), "colours": ["colour_1"]}
     checkpoint.save(folder, made.state_dict(), small.CONFIG, facts, colours={"colour_1": direction})

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from engine import checkpoint
-from engine.model.batch import Notes
 from engine.score.timing import BarGrid
 from engine.session import Piece, Session
 from engine.tokens.bars import to_bars
@@ -28,11 +27,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
             head.weight *= 0.4
             head.bias *= 0.4
     rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # a prior that has learnt nothing, but draws about where the tune is and looks at every bar
-        q = made.encode(Notes.of(notes), small.conditions([96] * 8, parts=3), mean=True)
-        made.prior.fit(q.z_fine)
-        for weight in made.prior.parameters():
-            weight += 0.1 * torch.randn(weight.shape, generator=rng)
+    small.rouse(made, notes, small.conditions([96] * 8, parts=3))
     colours = {f"colour_{i}": torch.randn(small.MODEL.latent_dim, generator=rng) for i in (1, 2)}
     facts = {"deviations": small.DEVIATIONS.tolist(), "colours": sorted(colours)}
     folder = tmp_path_factory.mktemp("model") / "small"

@@ -130,6 +130,15 @@ def rich_score() -> Score:
     return Score(480, tracks, notes, (Meter(0, 4, 4),), tempi, events)
 
 
+def rouse(made: MusicTransformerVAEGAN, notes: NDArray[np.void], bars: Bars) -> None:
+    """A prior that has learnt nothing, but draws about where these bars are and looks at all it is given."""
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        made.prior.fit(made.encode(Notes.of(notes), bars, mean=True).z_fine)
+        for weight in made.prior.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=noise)
+
+
 def learn(
     made: MusicTransformerVAEGAN,
     notes: NDArray[np.void],
