@@ -94,6 +94,10 @@ class InstantStyle(nn.Module):
         left = (x - self.decode(self.encode(x).mean)).square().mean(0)
         known = torch.cat([torch.full((w,), float(n)) for w, n in zip(self.widths, counts, strict=True)])
         self.logvar.copy_(((known * left + DOUBT) / (known + DOUBT)).log().clamp(min=FLOOR))
+        certain = 1 + (self.outward.weight.square() / self.logvar.exp()[:, None]).sum(0)  # exact while all is straight
+        last = self.bend_in[-1]
+        assert isinstance(last, nn.Linear)
+        last.bias[CODES:] = 8 * torch.atanh((-certain.log() - FLOOR).clamp(-7, 7) / 8)
         self.there.copy_(x.mean(0))
         self.turn.copy_(_least(_covariance(y), _covariance(x)))
 

@@ -135,6 +135,7 @@ def rouse(made: MusicTransformerVAEGAN, notes: NDArray[np.void], bars: Bars) -> 
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         made.prior.fit(made.encode(Notes.of(notes), bars, mean=True).z_fine)
+        made.prior.scale.clamp_(min=0.5)  # of eight bars some dimensions hardly vary
         for weight in made.prior.parameters():
             weight += 0.1 * torch.randn(weight.shape, generator=noise)
 

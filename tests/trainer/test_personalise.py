@@ -29,6 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     made = small.model(3)
     small.learn(made, small.tune(8), small.conditions([96] * 8), 60)
+    small.rouse(made, small.tune(8), small.conditions([96] * 8))
     folder = tmp_path_factory.mktemp("models") / "base"
     checkpoint.save(folder, made.state_dict(), small.CONFIG, {"deviations": small.DEVIATIONS.tolist()})
     return folder
@@ -223,10 +224,10 @@ def test_one_file_is_enough(base: Path, good_folder: Path, tmp_path: Path) -> No
     folder = tmp_path / "mine"
     folder.mkdir()
     midi.write(small.score(16, 3), folder / "tune.mid")
-    last = list(personalise(base, folder, tmp_path / "out", kind="instant", steps=50))[-1]
+    last = list(personalise(base, folder, tmp_path / "out", kind="instant", steps=80))[-1]
     assert result_of(tmp_path / "out")["improved"]
     assert (tmp_path / "out" / "after.mid").exists()
-    assert last.n == 50
+    assert last.n == 80
     midi.write(small.score(3), folder / "tune.mid")
     with pytest.raises(MorphonyError, match="too short"):
         list(personalise(base, folder, tmp_path / "out2", kind="instant", steps=5))

@@ -14,7 +14,7 @@ import platformdirs
 from engine.errors import MorphonyError
 from engine.style import INSTANT
 from trainer.loop import Step
-from trainer.personalise.instant import instant
+from trainer.personalise.instant import learn
 from trainer.personalise.music import split
 from trainer.personalise.weights import KINDS as DEEPER
 from trainer.personalise.weights import fine_tune
@@ -45,7 +45,7 @@ def personalise(
     if kind not in KINDS:
         raise MorphonyError(f"There is no way of personalising called {kind!r}, only {', '.join(KINDS)}.")
     if kind == INSTANT:
-        yield from instant(model_dir, folder, out, steps=steps, seed=seed, where=where)
+        yield from learn(model_dir, folder, out, steps=steps, seed=seed, where=where)
         return
     place = cache or Path(platformdirs.user_cache_dir("Morphony", appauthor=False))
     yield from fine_tune(

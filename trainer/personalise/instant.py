@@ -96,14 +96,7 @@ def hear(session: Session, folder: Path, where: str, seed: int) -> Heard:
         if bool(held.all()):
             raise MorphonyError(f"{folder.name} is too short to learn from: a style takes two phrases of four bars.")
         rows, held_out = (torch.cat([x[side] for x in drawn[0]]) for side in (~held, held))
-        return Heard(
-            pieces,
-            pieces,
-            rows,
-            held_out,
-            (int((~held).sum()), int(phrase[~held].bincount().count_nonzero()), 1),
-            reports,
-        )
+        return Heard(pieces, pieces, rows, held_out, (int((~held).sum()), len(torch.unique(phrase[~held])), 1), reports)
     learned, kept = (sorted(side) for side in split(len(pieces), seed))
     rows, held_out = (torch.cat([x for i in side for x in drawn[i]]) for side in (learned, kept))
     counts = sum(len(pieces[i]) for i in learned), sum(len(pieces[i].z_local) for i in learned), len(learned)
@@ -114,7 +107,7 @@ def _beside(piece: Piece) -> Tensor:
     return beside(piece.z_global, piece.z_local, piece.z_fine, piece.conditions)
 
 
-def instant(
+def learn(
     model_dir: Path | None, folder: Path, out: Path, *, steps: int | None = None, seed: int = 0, where: str = ""
 ) -> Iterator[Step]:
     """Learn a style; step 0 holds how strange its held-out bars are to the model's prior, in nats a bar ("loss").

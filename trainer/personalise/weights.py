@@ -36,8 +36,8 @@ from trainer.personalise import judge
 from trainer.personalise.music import Music, bars_of_pieces, report_words
 
 FULL = "full"
-STRENGTHS = (1.0, 0.8, 0.6, 0.45, 0.3)
-UNGUARDED = 0.6  # the farthest where the demo pieces are all the base music there is: one of them tells too little
+STRENGTHS = (1.0, 0.8, 0.65, 0.5, 0.35)
+UNGUARDED = 0.5  # the farthest where the demo pieces are all the base music there is: one of them tells too little
 FORGOTTEN = 0.02  # share by which the loss of held-out base music may rise
 OWN_WINDOWS, BASE_WINDOWS = 24, 24  # that losses are measured on
 MEASUREMENTS = 8  # of held-out loss in a run
@@ -104,8 +104,8 @@ def _keep_full(
 
 
 KINDS = {
-    ADAPTER: Kind(ADAPTER, 240, 1e-3, _begin_adapter, _between_adapter, _keep_adapter),
-    FULL: Kind(FULL, 240, 3e-4, _begin_full, _between_full, _keep_full),
+    ADAPTER: Kind(ADAPTER, 400, 1e-3, _begin_adapter, _between_adapter, _keep_adapter),
+    FULL: Kind(FULL, 400, 3e-4, _begin_full, _between_full, _keep_full),
 }
 
 

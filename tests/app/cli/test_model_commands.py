@@ -273,8 +273,11 @@ def test_personalise_says_whether_it_helped_and_its_style_opens(model, tmp_path,
 
 
 def test_an_instant_style_of_one_file_has_sliders_that_morph_and_sweep(model, tmp_path, capsys, tune) -> None:
-    style = tmp_path / "style"
-    said = done(capsys, "personalise", tune, "--kind", "instant", "--steps", 40, "--out", style, "--model", model)
+    from tests.engine import small
+
+    style, mine = tmp_path / "style", tmp_path / "mine.mid"
+    midi.write(small.score(24), mine)
+    said = done(capsys, "personalise", mine, "--kind", "instant", "--steps", 80, "--out", style, "--model", model)
     assert said["improved"]
     assert said["samples"] == ["before.mid", "after.mid"]
     options = ("--style", style, "--model", model)
