@@ -105,7 +105,7 @@ class Windows:
     def _longest(self) -> NDArray[np.int64]:
         """(windows,) slots of the longest bar of each: the maximum over its phrases, which windows share."""
         slots = -(-self.corpus.bars["clocks"].astype(np.int32) // SLOT_CLOCKS)
-        longest = slots[self.first].astype(np.int64)
+        longest: NDArray[np.int64] = slots[self.first].astype(np.int64)
         for step in range(1, self.config.window_bars):
             at = self.first + step
             inside = at < self.last

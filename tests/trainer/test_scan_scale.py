@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.trainer.scanning import Memory, below, processor_seconds, symusic_alone, write_changed
+from tests.trainer.scanning import Memory, processor_seconds, readers_of, symusic_alone, write_changed
 from trainer.corpus import Corpus, scan
 
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
@@ -57,9 +58,7 @@ def test_many_files_are_read_by_processes_that_leave_nothing_behind(tmp_path: Pa
     said = proof(sources, tmp_path, tmp_path / "cache", (60, 120))
     assert said["cancel_s"] < 0.5
     assert said["reopen.120.s"] < 2
-    import os
-
-    assert below(os.getpid()) == []
+    assert readers_of(os.getpid()) == []
 
 
 @pytest.mark.slow
