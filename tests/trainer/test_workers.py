@@ -15,7 +15,7 @@ import pytest
 from engine.score import midi
 from tests.engine import small
 from tests.trainer import readers
-from tests.trainer.scanning import readers_of, write_traps
+from tests.trainer.scanning import is_running, readers_of, write_traps
 from trainer.corpus import scan, workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,16 +94,9 @@ def test_readers_end_with_the_process_that_started_them_and_a_script_needs_no_gu
             assert time.monotonic() < deadline
             time.sleep(0.05)
         program.kill()
-    while any(_runs(pid) for pid in found):
+    while any(is_running(pid) for pid in found):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
-    except OSError:
-        return False
 
 
 def trapped(folder: Path, damaged: int, good: list[Path]) -> float:
