@@ -141,12 +141,18 @@ class TrainerThread(QThread):
         self._tell(state)
         self.ended.emit(state, words)
 
+    def _patience(self) -> float:
+        """Seconds for a process that was called off to end by itself; one that scans has nothing to keep."""
+        if self.state is TrainerState.SCANNING:
+            return 0.0
+        return 2.0 if self._leaving else PATIENCE_S
+
     def _listen(self, ours: Any, process: Any) -> tuple[TrainerState, str]:
         asked: float | None = None
         while True:
             if self._cancel.is_set():
                 asked = asked or time.monotonic()
-                if time.monotonic() - asked > (2.0 if self._leaving else PATIENCE_S):
+                if time.monotonic() - asked >= self._patience():
                     process.terminate()
                     return TrainerState.CANCELLED, ""
             if not ours.poll(POLL_S):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ EVENTS = {4: 12, 16: 6, 64: 3}  # positions of each slider, on each piece
 PIECES = 4
 MEDIAN, FULLEST = 16, range(30, 100)  # notes in a bar of the pieces that are dragged
 ROUNDS = 5
+SCANNED = 2000  # files
 TOKENS = 9433  # of the specification's longest piece
 LENGTHS = (4096, 8192, 16384, 32768)
 WARM = 600  # positions of the call before what is measured
@@ -318,6 +320,38 @@ def styles(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
     return bench_styles.measured(args.model, paths, args.seed)
 
 
+def scanning(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """Files a second that a scan reads, and that a cache of bars is made of, beside symusic alone; opening it again.
+
+    Of the music given, repetitions included, until there are SCANNED files; processor time is that of all processes.
+    """
+    import symusic
+
+    from trainer.corpus import Corpus, scan
+
+    with tempfile.TemporaryDirectory(prefix="morphony-bench-") as name:
+        table, cache = Path(name) / "many.tsv", Path(name) / "cache"
+        many = [path.resolve() for path in (list(paths) * (SCANNED // len(paths) + 1))[:SCANNED]]
+        table.write_text("path\n" + "".join(f"{path}\n" for path in many), encoding="utf-8")
+        alone = _spent(lambda: [symusic.Score(path) and None for path in many])
+        read = _spent(lambda: [report.ok for report in scan(table)])
+        kept = _spent(lambda: Corpus.build(table, cache))
+        again = _spent(lambda: Corpus.build(table, cache))
+    out = {"files": float(len(many)), "symusic_files_per_s": len(many) / alone[0], "reopen_s": again[0]}
+    for what, (seconds, processor) in {"scan": read, "cache": kept}.items():
+        out[f"{what}_files_per_s"] = len(many) / seconds
+        out[f"{what}_to_symusic"] = seconds / alone[0]
+        out[f"{what}_processor_to_symusic"] = processor / alone[1]
+    return out
+
+
+def _spent(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and processor seconds of this process and of its children that have ended."""
+    began, before = time.perf_counter(), time.process_time() + sum(os.times()[2:4])
+    work()
+    return time.perf_counter() - began, time.process_time() + sum(os.times()[2:4]) - before
+
+
 def start(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds until a fresh process has done its first thing: help, a file's contents, torch, a loaded model."""
     programs = {
@@ -372,5 +406,6 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, floa
     "read": reading,
     "training": training,
     "styles": styles,
+    "scan": scanning,
     "start": start,
 }

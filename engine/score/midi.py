@@ -76,7 +76,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def _read_all(handle: int, size: int) -> bytes:
     """What is in an open file now, MAX_BYTES at most: it may have grown, and a read may bring less than is there."""
     data = os.read(handle, size + 1)
-    while len(data) < MAX_BYTES and (more := os.read(handle, MAX_BYTES - len(data))):
+    while len(data) != size and len(data) < MAX_BYTES and (more := os.read(handle, MAX_BYTES - len(data))):
         data += more
     return data
 

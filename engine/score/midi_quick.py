@@ -85,7 +85,7 @@ def read(data: bytes, programs: bool = True) -> Lines | None:
         lines.append(
             Line(track.name, track.program, track.is_drum, tick, duration, columns["pitch"], columns["velocity"])
         )
-    if not lines or (_may_be_torn(lines, data) and not _programs_are_plain(data, programs)):
+    if not lines or (_may_be_torn(lines, data, programs) and not _programs_are_plain(data, programs)):
         return None
     meters = {m.time: (m.time, m.numerator, m.denominator) for m in song.time_signatures}
     if not all(numerator and denominator in _DENOMINATORS for _, numerator, denominator in meters.values()):
@@ -123,12 +123,18 @@ def is_well_formed(data: bytes) -> bool:
     return tracks == count > 0
 
 
-def _may_be_torn(lines: list[Line], data: bytes) -> bool:
+def _may_be_torn(lines: list[Line], data: bytes, programs: bool) -> bool:
     """Whether two neighbours could be one line that changes its program half-way, which symusic tears in two."""
     alike = any(
         a.program != b.program and a.is_drum == b.is_drum and a.name == b.name for a, b in itertools.pairwise(lines)
     )
-    return alike and any(len(_MAYBE_PROGRAM.findall(chunk)) > 1 for chunk in data.split(b"MTrk"))
+    return alike and (not programs or any(map(_may_change, data.split(b"MTrk"))))
+
+
+def _may_change(chunk: bytes) -> bool:
+    """Whether there could be two program changes."""
+    first = _MAYBE_PROGRAM.search(chunk)
+    return first is not None and _MAYBE_PROGRAM.search(chunk, first.end()) is not None
 
 
 def _programs_are_plain(data: bytes, programs: bool) -> bool:
@@ -142,7 +148,7 @@ def _programs_are_plain(data: bytes, programs: bool) -> bool:
         end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")
         chunk = data[at + 8 : end]
         at = end
-        if not programs and len(_MAYBE_PROGRAM.findall(chunk)) < 2:
+        if not programs and not _may_change(chunk):
             continue
         found = _programs(chunk)
         if found is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from app.trainer_thread import FileReport, TrainerState, TrainerThread
 from engine.errors import MorphonyError
 from engine.score import midi
 from engine.score.score import Score, Track, make_notes
+from tests.trainer.scanning import is_running
+from tests.trainer.scanning import readers_of as below
 
 PATIENCE = 60_000  # ms: the process imports torch
 
@@ -56,6 +59,21 @@ def test_a_scan_can_be_called_off(trainer: TrainerThread, tmp_path: Path, qtbot:
     with qtbot.waitSignal(trainer.ended, timeout=5000) as ended:
         trainer.cancel()
     assert ended.args[0] in (TrainerState.CANCELLED, TrainerState.FINISHED)
+
+
+def test_a_scan_is_left_in_half_a_second_with_all_that_it_started(
+    trainer: TrainerThread, tmp_path: Path, qtbot: QtBot
+) -> None:
+    write_songs(tmp_path, 400)
+    with qtbot.waitSignal(trainer.report, timeout=PATIENCE):
+        trainer.scan(tmp_path)
+    readers = below(os.getpid())
+    assert len(readers) >= 2  # the trainer's process, and what it reads with
+    began = time.monotonic()
+    with qtbot.waitSignal(trainer.ended, timeout=5000):
+        trainer.cancel()
+    assert time.monotonic() - began < 0.5
+    qtbot.waitUntil(lambda: not [pid for pid in readers if is_running(pid)])  # readers end when their pipe closes
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(trainer: TrainerThread, tmp_path: Path, qtbot: QtBot) -> None:

@@ -117,6 +117,26 @@ def below(pid: int) -> list[int]:
     return out
 
 
+def readers_of(pid: int) -> list[int]:
+    """The processes below one that were spawned to read, without what Python keeps beside them."""
+    return [child for child in below(pid) if b"spawn_main" in _command(child)]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    except OSError:
+        return False
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def _pss(pid: int) -> float:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,13 +10,17 @@ import pytest
 import torch
 
 from engine.attributes import INDEX, measure_bars
-from engine.config import TrainConfig
+from engine.config import AugmentConfig, Chance, TrainConfig, parse
+from engine.errors import MorphonyError
 from engine.model import fields as f
 from engine.model.batch import PHRASE_BARS
 from engine.tokens.bars import BAR_NOTE
 from tests.engine import small
+from trainer.augment import WINDOW_EDITS
 from trainer.batches import Batch, Windows, deviations, held_out
 from trainer.corpus import Corpus
+
+PINNED = ["ebbd65b153294e33", "63b2de9741c253d2", "5560c9785643f5af"]
 
 
 def equal(a: Batch, b: Batch) -> bool:
@@ -159,3 +164,105 @@ def test_deviations_are_those_of_the_pieces(corpus: Corpus) -> None:
 
 def test_the_default_window_is_two_phrases() -> None:
     assert TrainConfig().window_bars == 2 * PHRASE_BARS
+
+
+def digest(batch: Batch) -> str:
+    said = hashlib.sha256(repr(batch.styles).encode())
+    for part in ("source", "target", "bars", "offsets"):
+        for field in fields(getattr(batch, part)):
+            tensor = getattr(getattr(batch, part), field.name)
+            whole = tensor if not tensor.is_floating_point() else (tensor * 1e4).round().to(torch.int64)
+            said.update(whole.contiguous().numpy().tobytes())
+    return said.hexdigest()[:16]
+
+
+def test_the_draws_of_a_recipe_are_what_they_have_always_been(windows: Windows) -> None:
+    """Pinned before curricula, edits of windows and bounds on notes came: all off, nothing moves."""
+    rng = np.random.default_rng(20)
+    assert [digest(windows.draw(rng, progress)) for progress in (0.0, 0.3, 1.0)] == PINNED
+
+
+def test_a_draw_is_one_of_numpys_choice(windows: Windows) -> None:
+    one, two = np.random.default_rng(5), np.random.default_rng(5)
+    for _ in range(10):
+        batch = windows.draw(one)
+        bucket = int(two.choice(len(windows.buckets), p=windows.bucket_odds))
+        chosen = two.choice(windows.buckets[bucket], windows.size[bucket], p=windows.odds[bucket])
+        assert equal(batch, windows.make(chosen, two, windows.config.edited_pairs, windows.config.transpose))
+
+
+def test_a_batch_holds_no_more_notes_than_asked_for(corpus: Corpus, windows: Windows) -> None:
+    counts = windows.notes
+    bound = int(2 * counts.max())
+    config = replace(windows.config, notes_per_step=bound, slots_per_step=10**5, edited_pairs=0.0)
+    bounded = Windows(corpus, config, small.DEVIATIONS)
+    rng = np.random.default_rng(0)
+    drawn = [len(bounded.draw(rng).source.bar) for _ in range(60)]
+    assert max(drawn) <= bound
+    assert max(drawn) > bound / 3  # and fills it
+    share = drawn_share(bounded, corpus)
+    free = drawn_share(windows, corpus)
+    assert share["one"] == pytest.approx(free["one"], abs=1e-6)  # no piece is drawn less for being dense
+
+
+def test_a_window_fuller_than_a_batch_is_a_batch(corpus: Corpus, windows: Windows) -> None:
+    tight = Windows(corpus, replace(windows.config, notes_per_step=1), small.DEVIATIONS)
+    assert tight.draw(np.random.default_rng(0)).bars.n_pieces == 1
+
+
+def test_a_curriculum_goes_from_short_and_simple_to_all(corpus: Corpus, windows: Windows) -> None:
+    config = replace(windows.config, curriculum=0.5, curriculum_start=0.3, edited_pairs=0.0, transpose=0)
+    taught = Windows(corpus, config, small.DEVIATIONS)
+    limit = np.quantile(taught.complexity, 0.3)
+    rng = np.random.default_rng(0)
+
+    def drawn(progress: float) -> list[tuple[float, int]]:
+        out = []
+        for _ in range(40):
+            batch = taught.draw(rng, progress)
+            window = batch.bars.piece[batch.bars.phrase]
+            bars = torch.bincount(window)
+            notes = torch.bincount(window[batch.source.bar], minlength=len(bars))
+            out += [(n / b, b) for n, b in zip(notes.tolist(), bars.tolist(), strict=True)]
+        return out
+
+    first, middle, last = drawn(0.0), drawn(0.4), drawn(0.5)
+    assert {bars for _, bars in first} <= {1, 2, 3, 4}
+    assert max(bars for _, bars in last) == config.window_bars
+    assert max(bars for _, bars in middle) == config.window_bars
+    assert np.mean([density for density, _ in first]) <= np.mean([density for density, _ in last])
+    allowed = taught.complexity <= limit
+    assert 0 < allowed.sum() < len(allowed)
+
+
+def test_edits_of_windows_are_made_on_both_sides_alike_and_come_back_with_the_seed(corpus: Corpus) -> None:
+    chances = {name: Chance(1, 1) for name in WINDOW_EDITS}
+    config = TrainConfig(augment=AugmentConfig(**chances), edited_pairs=0.0, slots_per_step=800)
+    edited = Windows(corpus, config, small.DEVIATIONS)
+    batches = [edited.draw(np.random.default_rng(4), 0.5) for _ in range(2)]
+    assert equal(*batches)
+    assert equal(batches[0], replace(batches[0], target=batches[0].source))
+    plain = Windows(corpus, replace(config, augment=AugmentConfig()), small.DEVIATIONS)
+    assert not equal(plain.draw(np.random.default_rng(4)), batches[0])
+    bars = batches[0].bars
+    plays = bars.parts[torch.arange(len(bars.clocks))[batches[0].source.bar], batches[0].source.part]
+    assert (plays == 1).all()
+
+
+def test_without_a_chance_nothing_is_transposed(corpus: Corpus, windows: Windows) -> None:
+    config = replace(windows.config, augment=AugmentConfig(transpose=Chance()), edited_pairs=0.0)
+    still = Windows(corpus, config, small.DEVIATIONS)
+    chosen = np.arange(4)
+    assert equal(still.make(chosen, np.random.default_rng(0), 0.0, 6), still.make(chosen))
+
+
+def test_a_config_file_reaches_every_chance() -> None:
+    text = "train: {augment: {swing: {start: 0.5, end: 0.1, until: 0.4}}, curriculum: 0.3, notes_per_step: 4000}"
+    config = parse(text).train
+    assert config.augment.swing == Chance(0.5, 0.1, 0.4)
+    assert [config.augment.swing.at(p) for p in (0, 0.2, 0.4, 1)] == pytest.approx([0.5, 0.3, 0.1, 0.1])
+    assert (config.curriculum, config.notes_per_step) == (0.3, 4000)
+    with pytest.raises(MorphonyError, match=r"unknown key 'swin'; did you mean 'swing'\?"):
+        parse("train: {augment: {swin: {start: 1}}}")
+    with pytest.raises(MorphonyError, match="start must be from 0 to 1"):
+        parse("train: {augment: {swing: {start: 2}}}")

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app import cli
+from app.cli import bench
 from engine.attributes import NAMES
 from engine.score import Score, midi
 from engine.score.timing import BarGrid
@@ -228,6 +229,22 @@ def test_scan_lists_every_file_with_its_reason(tmp_path, capsys) -> None:
     wrong = {f["file"]: f["error"] for f in said["files"] if not f["ok"]}
     assert "broken.mid" in wrong["broken.mid"]
     assert "same notes as 0.mid" in wrong["twin.mid"]
+    assert said["duplicates"] == 1
+    assert {f["file"]: f["same_as"] for f in said["files"] if f["same_as"]} == {"twin.mid": "0.mid"}
+    assert said["hours"] == pytest.approx(said["seconds"] / 3600, abs=1e-3)
+    assert sum(m["bars"] for m in said["meters"]) == said["bars"]
+    assert said["training"] is None
+
+
+def test_scan_says_how_long_a_run_would_take_from_steps_of_it(tmp_path, capsys) -> None:
+    music = some_music(tmp_path / "music")
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    said = done(capsys, "scan", music, "--time", "--config", tmp_path / "tiny.yaml")["training"]
+    assert said["steps"] == 6
+    assert said["seconds_per_step"] > 0
+    assert said["seconds"] == pytest.approx(6 * said["seconds_per_step"], rel=0.1, abs=0.1)
+    assert "steps of this run timed on this device" in said["from"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["music", "tiny.yaml"]
 
 
 def test_train_resumes_and_finishes_a_model_that_opens(tmp_path, capsys, monkeypatch) -> None:
@@ -340,10 +357,15 @@ def test_evaluate_shows_its_table_and_draws_pictures(model, tune, tmp_path, caps
     assert sorted(p.name for p in tmp_path.glob("*.png")) == ["notes.png", "rate.png", "sliders.png"]
 
 
-def test_bench_measures_what_it_is_asked_for(tune, capsys, model) -> None:
+def test_bench_measures_what_it_is_asked_for(tune, capsys, model, monkeypatch) -> None:
     said = done(capsys, "bench", tune, "--only", "codec,read,drag", "--model", model)
     assert said["codec.encode_notes_per_s"] > 0
     assert said["read.mido_to_every_event"] > 0
     assert said["drag.4.p95_ms"] >= said["drag.4.p50_ms"] > said["drag.4.floor_ms"] > 0
     assert said["drag.4.flat_ratio"] == pytest.approx(said["drag.4.flat_ms"] / said["drag.4.p50_ms"])
+    monkeypatch.setattr(bench, "SCANNED", 30)
+    said = done(capsys, "bench", tune, "--only", "scan")
+    assert said["scan.files"] == 30
+    assert said["scan.scan_files_per_s"] > 0
+    assert said["scan.cache_to_symusic"] > 0
     assert "There is no benchmark 'speed'" in refused(capsys, "bench", tune, "--only", "speed")
