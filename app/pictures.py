@@ -130,7 +130,7 @@ def _draw(plot: pg.PlotItem, panel: Panel, legend: pg.LegendItem | None) -> None
         start, end, pitch, loud, part = (np.array(column) for column in zip(*panel.notes, strict=True))
         plot.addItem(
             pg.BarGraphItem(
-                x0=start, x1=end, y0=pitch - 0.45, height=0.9, pens=[pg.mkPen(None)] * len(start),
+                x0=start, x1=end, y0=pitch - 0.7, height=1.4, pens=[pg.mkPen(None)] * len(start),
                 brushes=[_faded(COLOURS[int(c) % len(COLOURS)], v) for c, v in zip(part, loud, strict=True)],
             )
         )  # fmt: skip
