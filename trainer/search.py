@@ -65,7 +65,8 @@ def search(plan: Plan, music: Music, out: Path) -> Iterator[Step | Result]:
         better = sorted(kept, key=lambda name: plan.order(losses[name]))[: plan.survivors(len(kept))]
         for name in kept:
             if name not in better:
-                yield add(Result(name, plan.seeds[0], losses[name]["seconds"], _figures(losses[name]), rung))
+                seconds = losses[name].get("seconds", 0.0)  # none where a run stopped by itself before the rung
+                yield add(Result(name, plan.seeds[0], seconds, _figures(losses[name]), rung))
         kept = [name for name in kept if name in better]
     for seed in plan.seeds:
         for name in kept:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app import plots
-from app.plots import Panel
+from app.pictures import Panel, picture
+from app.plots import HEIGHT, Curve
 from engine.attributes import INDEX, SPECS
 from engine.errors import MorphonyError
 from engine.score import listing, midi
@@ -59,7 +59,7 @@ def responses(path: Path, found: Mapping[str, Any]) -> Path:
                 Panel(spec.label, {"median": (x, middle)}, (x, low, high), (x, x), x=(-2.25, 2.25), y=(-3, 3))
             )  # fmt: skip
     title = "Sigma asked (across, dashed) and sigma moved: median and quartiles of pieces"
-    plots.picture(path, title, panels, 4, 620)
+    picture(path, title, panels, 4, 620)
     return path
 
 
@@ -70,7 +70,7 @@ def traversals(session: Session, music: Path, where: str, path: Path) -> Iterato
             piece = session.encode(midi.read_notes(file.path))
         except MorphonyError:
             continue
-        plots.picture(path, f"Notes as sliders move: {file.path.stem}", _rolls(session, piece), len(AT), 700)
+        picture(path, f"Notes as sliders move: {file.path.stem}", _rolls(session, piece), len(AT), 700)
         yield path
         return
 
@@ -116,11 +116,11 @@ def statistics(path: Path, found: Mapping[str, Any], figures: Mapping[str, float
                 filled=(edges.tolist(), grey.tolist()), across=SLOT_NAMES.get(name, name),
             )
         )  # fmt: skip
-    plots.picture(path, "Statistics of new music and of held-out music", panels, 3, 520, legend=True)
+    picture(path, "Statistics of new music and of held-out music", panels, 3, 520, legend=True)
     return path
 
 
-def _rate(files: Sequence[Mapping[str, Any]]) -> dict[str, plots.Curve]:
+def _rate(files: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """Corpus -> nats a bar and note F1 of its pieces."""
     out: dict[str, tuple[list[float], list[float]]] = {}
     for file in files:
@@ -132,10 +132,10 @@ def _rate(files: Sequence[Mapping[str, Any]]) -> dict[str, plots.Curve]:
     return {name: out[name] for name in sorted(out)}
 
 
-def rate(path: Path, points: Mapping[str, plots.Curve]) -> Path:
+def rate(path: Path, points: Mapping[str, Curve]) -> Path:
     """What latents cost against what they keep: a point a piece."""
     panel = Panel(points=points, across="nats per bar, all levels", up="note F1")
-    plots.picture(path, "Rate and note F1 of held-out pieces", [panel], 1, plots.HEIGHT, legend=True)
+    picture(path, "Rate and note F1 of held-out pieces", [panel], 1, HEIGHT, legend=True)
     return path
 
 
@@ -162,5 +162,5 @@ def losses(path: Path, run: Path) -> Path:
         panels.append(
             Panel("Held-out note F1", {"F1": ([n for n, _ in f1], [v for _, v in f1])}, across="step", colour=1)
         )
-    plots.picture(path, f"Training: {run.name}", panels, len(panels), plots.HEIGHT, legend=True)
+    picture(path, f"Training: {run.name}", panels, len(panels), HEIGHT, legend=True)
     return path

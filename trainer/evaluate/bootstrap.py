@@ -22,7 +22,6 @@ RESAMPLES = 1000
 LEVEL = 0.95  # of the interval
 SEED = 0
 POOLED = 1 << 23  # values sorted at once
-DECIMALS = 9  # values that agree so far are equal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -108,8 +107,7 @@ class Draws:
 
     def rank_correlation(self, x: Floats, y: Floats, owner: Ints) -> Floats:
         """(R, D, E) Spearman. Ranks are those among all pieces' rows, which draws of many rows hardly change."""
-        ranks = [rankdata(v.round(DECIMALS), axis=0) for v in (x, y)]
-        return self.correlation(ranks[0], ranks[1], owner)
+        return self.correlation(rankdata(x, axis=0), rankdata(y, axis=0), owner)
 
 
 Statistic = Callable[[Sequence[T], Draws], Mapping[str, Floats]]  # pieces and draws to (R,) of each figure

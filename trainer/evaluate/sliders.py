@@ -128,7 +128,7 @@ def natural_correlation(swept: Sequence[Swept], draws: Draws) -> Floats:
     own, owner = np.concatenate(known), np.repeat(np.arange(len(known)), [len(k) for k in known])
     if len(own) < 3:
         return np.zeros((len(draws.index), len(NAMES), len(NAMES)))
-    return np.abs(draws.rank_correlation(own, own, owner))
+    return np.abs(draws.rank_correlation(own, own.round(9), owner))
 
 
 def spearman(x: Floats, y: Floats) -> float:

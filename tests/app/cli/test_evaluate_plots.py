@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QImage
 
-from app import plots
+from app import pictures, plots
 from app.cli import evaluate_plots
 from app.cli.evaluate_table import table
 from engine.attributes import NAMES
 from engine.errors import MorphonyError
 from trainer.evaluate.sliders import POSITIONS
+
+BLUE, VERMILION, GREEN = plots.COLOURS[:3]
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -32,26 +34,27 @@ def share(path: Path, colour: str) -> float:
 
 def test_pictures_are_twice_as_fine_as_the_page_and_hold_their_curves(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    plots.curves(path, "Two", "step", "loss", {"one": ([0, 1, 2], [3, 1, 2]), "other": ([0, 1, 2], [1, 1.5, 2])})
+    lines = {"one": ([0, 1, 2], [3, 1, 2]), "other": ([0, 1, 2], [1, 1.5, 2])}
+    pictures.picture(path, "Two", [pictures.Panel(lines=lines)], 1, plots.HEIGHT, legend=True)
     height, width, _ = pixels(path).shape
     assert (width, height) == (2 * plots.WIDTH, 2 * plots.HEIGHT)
-    assert share(path, plots.BLUE) > 1e-3
-    assert share(path, plots.VERMILION) > 1e-3
-    assert share(path, plots.GREEN) == 0
+    assert share(path, BLUE) > 1e-3
+    assert share(path, VERMILION) > 1e-3
+    assert share(path, GREEN) == 0
 
 
 def test_slider_responses_have_a_panel_a_slider_and_statistics_name_what_is_shared(tmp_path: Path) -> None:
     quartiles = {name: [(POSITIONS * k).tolist() for k in (0.6, 0.8, 1)] for name in NAMES}
     found = {"positions": POSITIONS.tolist(), "quartiles": quartiles}
-    assert share(evaluate_plots.responses(tmp_path / "r.png", found), plots.BLUE) > 1e-3
+    assert share(evaluate_plots.responses(tmp_path / "r.png", found), BLUE) > 1e-3
     statistics = {n: {"music": [0.5, 0.5, 0], "new": [0, 0.5, 0.5]} for n in ("pitch", "onset")}
     drawn = evaluate_plots.statistics(tmp_path / "s.png", statistics, {"overlap.pitch": 0.5})
     assert share(drawn, "#d6d6d6") > 1e-3
 
 
 def test_notes_are_drawn_where_they_sound(tmp_path: Path) -> None:
-    panel = plots.Panel("x", notes=[(0, 48, 60, 1.0, 0), (48, 96, 64, 1.0, 1)], x=(0, 96), y=(58, 66), bare=True)
-    plots.picture(tmp_path / "n.png", "Notes", [panel], 1, 300)
+    panel = pictures.Panel("x", notes=[(0, 48, 60, 1.0, 0), (48, 96, 64, 1.0, 1)], x=(0, 96), y=(58, 66), bare=True)
+    pictures.picture(tmp_path / "n.png", "Notes", [panel], 1, 300)
     blue, red = (np.argwhere(np.abs(pixels(tmp_path / "n.png").astype(int) - rgb).max(-1) < 12) for rgb in (
         (0, 0x72, 0xB2), (0xD5, 0x5E, 0),
     ))  # fmt: skip
@@ -65,7 +68,7 @@ def test_losses_come_from_a_run_s_log_and_a_run_without_one_is_said(tmp_path: Pa
         for n in range(1, 21)
     ]
     (tmp_path / "steps.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
-    assert share(evaluate_plots.losses(tmp_path / "l.png", tmp_path), plots.BLUE) > 1e-3
+    assert share(evaluate_plots.losses(tmp_path / "l.png", tmp_path), BLUE) > 1e-3
     with pytest.raises(MorphonyError, match="holds no log of steps"):
         evaluate_plots.losses(tmp_path / "x.png", tmp_path / "none")
     (tmp_path / "steps.jsonl").write_text('{"n": 1}\n')
