@@ -64,10 +64,3 @@ def finite(tensors: Iterable[Tensor]) -> bool:
         return True
     lengths = torch._foreach_norm(floating, 1)  # finite unless a number is not, or is absurd
     return math.isfinite(float(torch.stack([length.double().cpu() for length in lengths]).sum()))
-
-
-def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error).lower()

@@ -70,8 +70,8 @@ def assert_all_finite(out: Path) -> None:
 
 
 def plan_of(rng: np.random.Generator, steps: int, number: int) -> dict[int, str]:
-    """So many random steps, a third of them of each kind."""
-    chosen = rng.choice(np.arange(1, steps), number, replace=False)
+    """So many random steps, a third of them of each kind, and no two side by side: three in a row end a run."""
+    chosen = rng.permutation(2 * rng.choice(steps // 2, number, replace=False) + 1)
     return {int(step): KINDS[i % len(KINDS)] for i, step in enumerate(chosen)}
 
 
