@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -94,7 +94,8 @@ def effective(loss: LossConfig, model: ModelConfig) -> LossConfig:
 def _single(value: S) -> S:
     """A dataclass of tensors, or of such dataclasses, in 32 bits."""
     each = {field.name: getattr(value, field.name) for field in fields(value)}
-    return type(value)(**{n: v.float() if isinstance(v, Tensor) else _single(v) for n, v in each.items()})
+    made: Any = type(value)
+    return made(**{n: v.float() if isinstance(v, Tensor) else _single(v) for n, v in each.items()})
 
 
 def note_f1(onsets: Tensor, target: Notes, bars: Bars, threshold: float) -> np.ndarray:

@@ -139,7 +139,7 @@ class Run:
         self.at.step += 1
         wrong = self._wrong(losses)
         if wrong:
-            said.append(self._go_back(wrong))
+            said.append(self._go_back(wrong, moved=math.isfinite(losses["gradient"])))
         else:
             self._keep(losses)
         seconds = time.monotonic() - began
@@ -257,8 +257,10 @@ class Run:
         mine = finite([*self._tensors(), *(t for side in self._sides() for t in side.held())])
         return summed(self.fabric, [float(not mine)])[0] == 0
 
-    def _go_back(self, what: str) -> str:
+    def _go_back(self, what: str, moved: bool) -> str:
         kept = self.snapshot
+        if not moved and not self.recovery.in_a_row and self.sound():
+            return self.recovery.failed(self.at.step, what, None)
         said = self.recovery.failed(self.at.step, what, kept.step)
         for tensor, old in zip(self._tensors(), kept.tensors, strict=True):
             tensor.copy_(old)

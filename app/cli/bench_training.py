@@ -73,7 +73,7 @@ def _preset(config: Config, music: Music, steps: int) -> dict[str, float]:
     with Draws(heard, config.train, run.fabric) as draws:
         for step in range(steps + 2):
             run.at.step = step
-            batch = draws.at(step)[0]
+            batch: Any = draws.at(step)[0]
             shape = tuple(batch.ids.shape) if events else (len(batch.bars.clocks), int(batch.bars.slots.max()))
             bare, headed = (_plain(config, shape, head) for head in (False, True))
             times = [_timed(lambda: run.advance(draws)), _timed(bare), _timed(headed), _product(torch)]
