@@ -58,7 +58,8 @@ class Recovery:
                 f"rates. The last checkpoint is good; try a lower lr, or look at the music of these steps."
             )
         done = "it is left out" if back_to is None else f"the weights of step {back_to} are back"
-        return f"At step {step} {what} was not a number: {done}, and the learning rate is {self.factor:.3g} of the schedule's."
+        rate = f"the learning rate is {self.factor:.3g} of the schedule's"
+        return f"At step {step} {what} was not a number: {done}, and {rate}."
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:
