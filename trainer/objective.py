@@ -93,9 +93,10 @@ def effective(loss: LossConfig, model: ModelConfig) -> LossConfig:
 
 def _single(value: S) -> S:
     """A dataclass of tensors, or of such dataclasses, in 32 bits."""
-    each: dict[str, Any] = {field.name: getattr(value, field.name) for field in fields(value)}
-    narrow: dict[str, Any] = {n: v.float() if isinstance(v, Tensor) else _single(v) for n, v in each.items()}
-    return type(value)(**narrow)
+    each = {field.name: getattr(value, field.name) for field in fields(value)}
+    made: Any = type(value)
+    out: S = made(**{n: v.float() if isinstance(v, Tensor) else _single(v) for n, v in each.items()})
+    return out
 
 
 def note_f1(onsets: Tensor, target: Notes, bars: Bars, threshold: float) -> np.ndarray:

@@ -1,6 +1,8 @@
 """When numbers fail: back to the last good state in memory, at a lower rate, and a stop after three failures in a row.
 
-The count of steps goes on, so every step is one line of the log and draws music of its own. Knows no loss.
+The last good state is the one before the step where the step moved nothing and every weight is a number, at the first
+failure; else it is the last snapshot. The count of steps goes on, so every step is one line of the log and draws music
+of its own. Knows no loss.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from torch import Tensor
 from engine.errors import MorphonyError
 
 LOWER = 0.5  # times the learning rate after a failure
-REGAINED = 50  # good steps after which one failure is made up for
+LOWEST = 1 / 8
+REGAINED = 10  # good steps after which one failure is made up for
 IN_A_ROW = 3
 
 
@@ -42,19 +45,21 @@ class Recovery:
         self.in_a_row = 0
         self.factor = min(self.factor * LOWER ** (-1 / REGAINED), 1.0)
 
-    def failed(self, step: int, what: str, back_to: int) -> str:
-        """A step was not; the sentence to say. Raises MorphonyError after the third in a row."""
+    def failed(self, step: int, what: str, back_to: int | None) -> str:
+        """A step was not, and is undone by going back to another, or moved nothing (None); the sentence to say.
+
+        Raises MorphonyError after the third in a row.
+        """
         self.in_a_row += 1
-        self.factor *= LOWER
+        self.factor = max(self.factor * LOWER, LOWEST)
         if self.in_a_row >= IN_A_ROW:
             raise MorphonyError(
                 f"Training stopped at step {step}: {what} was not a number {IN_A_ROW} times in a row, at ever lower "
                 f"rates. The last checkpoint is good; try a lower lr, or look at the music of these steps."
             )
-        return (
-            f"At step {step} {what} was not a number: the weights of step {back_to} are back, and the learning rate is "
-            f"{self.factor:.3g} of the schedule's."
-        )
+        done = "it is left out" if back_to is None else f"the weights of step {back_to} are back"
+        rate = f"the learning rate is {self.factor:.3g} of the schedule's"
+        return f"At step {step} {what} was not a number: {done}, and {rate}."
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:
@@ -64,10 +69,3 @@ def finite(tensors: Iterable[Tensor]) -> bool:
         return True
     lengths = torch._foreach_norm(floating, 1)  # finite unless a number is not, or is absurd
     return math.isfinite(float(torch.stack([length.double().cpu() for length in lengths]).sum()))
-
-
-def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error).lower()

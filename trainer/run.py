@@ -1,4 +1,4 @@
-"""Everything a run needs to continue exactly: model, optimisers, averages, schedules, and how it steps and measures.
+"""Everything a run needs to continue exactly: model, optimisers, averages, schedules, and how it takes a step.
 
 Knows no folder of music and no log; `trainer.loop` is the job around it.
 """
@@ -6,14 +6,11 @@ Knows no folder of music and no log; `trainer.loop` is the job around it.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
@@ -29,9 +26,10 @@ from trainer.averages import Ema
 from trainer.draws import AnyBatch, Draws, halves
 from trainer.events import EventBatch
 from trainer.losses import CRITIC
-from trainer.objective import note_f1, objective_of
+from trainer.memory import memory, short_of_memory
+from trainer.objective import objective_of
 from trainer.processes import Touching, all_placed, averaged, is_sharded, local, placed, summed, whole
-from trainer.recover import Recovery, Snapshot, finite, short_of_memory
+from trainer.recover import Recovery, Snapshot, finite
 from trainer.schedules import KlWeight, Plateau, learning_rate
 from trainer.side import Side
 
@@ -141,7 +139,7 @@ class Run:
         self.at.step += 1
         wrong = self._wrong(losses)
         if wrong:
-            said.append(self._go_back(wrong))
+            said.append(self._go_back(wrong, moved=math.isfinite(losses["gradient"])))
         else:
             self._keep(losses)
         seconds = time.monotonic() - began
@@ -160,7 +158,7 @@ class Run:
             with self.fabric.no_backward_sync(self.objective, enabled=part is not parts[-1]):
                 objective, values, _ = self.objective(part.batch, warmup, noise, skip=skip)
                 self.fabric.backward(objective * (part.share * self.fabric.world_size))
-            found.append(_floats(values) | {"objective": float(objective.detach())})
+            found.append(floats(values) | {"objective": float(objective.detach())})
         (notes,) = summed(self.fabric, [sum(_notes(part.batch) for part in parts)])
         return notes, self._mean(parts, found)
 
@@ -179,7 +177,7 @@ class Run:
                 objective, values, _ = self.objective(part.batch, 1.0, noise, side=CRITIC, skip=skip)
                 if objective.requires_grad:
                     self.fabric.backward(objective * (part.share * self.fabric.world_size))
-            found.append(_floats(values) | {"critic": float(objective.detach())})
+            found.append(floats(values) | {"critic": float(objective.detach())})
         averaged(self.fabric, [p.grad for p in self.adversary.trained if p.grad is not None])
         return self._mean(parts, found)
 
@@ -259,8 +257,10 @@ class Run:
         mine = finite([*self._tensors(), *(t for side in self._sides() for t in side.held())])
         return summed(self.fabric, [float(not mine)])[0] == 0
 
-    def _go_back(self, what: str) -> str:
+    def _go_back(self, what: str, moved: bool) -> str:
         kept = self.snapshot
+        if not moved and not self.recovery.in_a_row and self.sound():
+            return self.recovery.failed(self.at.step, what, None)
         said = self.recovery.failed(self.at.step, what, kept.step)
         for tensor, old in zip(self._tensors(), kept.tensors, strict=True):
             tensor.copy_(old)
@@ -301,43 +301,6 @@ class Run:
             setattr(self.plateau, name, value)
         if self.adversary is not None:
             self.adversary.put_facts(plain["adversary"])
-
-    # ---------------------------------------------------------------- measuring
-
-    @torch.no_grad()
-    def measure(self, batches: list[tuple[str, AnyBatch]]) -> dict[str, float]:
-        """Held-out losses at full KL weight from a fixed sample of z, and note F1 from the mean (not of events).
-
-        Processes share the batches out; each learns all the figures.
-        """
-        rows: dict[int, tuple[dict[str, float], float, float, float]] = {}
-        ranks = self.fabric.world_size
-        with self.ema:
-            self.model.eval()
-            for turn in range(-(-len(batches) // ranks)):  # sharded, all processes must take as many turns
-                i = turn * ranks + self.fabric.global_rank
-                seen = self._measured(batches[i % len(batches)][1])
-                rows |= {i: seen} if i < len(batches) else {}
-            self.model.train()
-        names = list(seen[0])
-        table = np.zeros((len(batches), len(names) + 3))
-        for i, (values, *rest) in rows.items():
-            table[i] = [*(values[name] for name in names), *rest]
-        table = np.array(summed(self.fabric, table.ravel().tolist())).reshape(table.shape)
-        return figures([name for name, _ in batches], names, table)
-
-    def _measured(self, plain: AnyBatch) -> tuple[dict[str, float], float, float, float]:
-        """Losses of a held-out batch, how much they count, its summed F1, and of how many bars."""
-        batch = plain.to(self.fabric.device)
-        noise = torch.Generator(device=self.fabric.device).manual_seed(0)
-        objective, terms, _ = self.objective(batch, 1.0, noise, skip=HEARING)
-        values = {"objective": float(objective)} | _floats(terms)
-        if isinstance(batch, EventBatch):
-            return values, batch.size, 0.0, 0.0  # events have no bars to compare with
-        onsets = self.objective(batch, 1.0, None, True, skip=HEARING)[2]
-        score = note_f1(onsets, batch.target, batch.bars, self.config.model.threshold)
-        full = torch.bincount(batch.target.bar, minlength=len(score)).cpu().numpy() > 0
-        return values, batch.size, float(score[full].sum(dtype=np.float64)), float(full.sum())
 
     # ---------------------------------------------------------------- leaving and coming back
 
@@ -390,35 +353,10 @@ class Run:
         self.snapshot = self.photographed()
 
 
-def figures(corpora: Sequence[str], names: Sequence[str], table: np.ndarray) -> dict[str, float]:
-    """Means over held-out batches from a row each: values by name, how much they count, summed F1, and of how many."""
-    values, weight, f1, bars = table[:, :-3], table[:, -3], table[:, -2], table[:, -1]
-    out = {name: float(np.average(values[:, i], weights=weight)) for i, name in enumerate(names)}
-    each = {}
-    for name in dict.fromkeys(corpora):
-        mine = np.array([c == name for c in corpora])
-        if bars[mine].sum():
-            each[name] = float(f1[mine].sum() / bars[mine].sum())
-    whole_f1 = {"f1": float(np.mean(list(each.values())))} if each else {}
-    return out | {f"f1_{name}": value for name, value in each.items()} | whole_f1
-
-
-def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:
+def floats(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Plain numbers by name."""
     return {name: float(value) for name, value in values.items()}
 
 
 def _notes(batch: AnyBatch) -> float:
     return batch.size if isinstance(batch, EventBatch) else float(len(batch.target.bar))
-
-
-STATM = Path("/proc/self/statm")
-
-
-def memory(device: torch.device) -> dict[str, float]:
-    """MiB that this process holds, where the system says so; on a GPU also the most it has allocated there."""
-    found = {}
-    if STATM.exists():
-        found["memory_mb"] = int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    if device.type == "cuda":
-        found["gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return found

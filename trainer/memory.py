@@ -1,0 +1,27 @@
+"""How much memory this process holds, and when there is too little."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+STATM = Path("/proc/self/statm")
+
+
+def memory(device: torch.device) -> dict[str, float]:
+    """MiB that this process holds, where the system says so; on a GPU also the most it has allocated there."""
+    found = {}
+    if STATM.exists():
+        found["memory_mb"] = int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    if device.type == "cuda":
+        found["gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error).lower()
