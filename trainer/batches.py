@@ -99,6 +99,12 @@ class Windows:
         chosen = rng.choice(self.buckets[bucket], self.size[bucket], p=self.odds[bucket])
         return self.make(chosen, rng, self.config.edited_pairs, self.config.transpose)
 
+    def plain(self, rng: Generator) -> Batch:
+        """A random batch without edits, transposed as in training."""
+        bucket = int(rng.choice(len(self.buckets), p=self.bucket_odds))
+        chosen = rng.choice(self.buckets[bucket], self.size[bucket], p=self.odds[bucket])
+        return self.make(chosen, rng, 0.0, self.config.transpose)
+
     def make(
         self, chosen: NDArray[np.integer], rng: Generator | None = None, edited: float = 0.0, semitones: int = 0
     ) -> Batch:

@@ -31,7 +31,7 @@ from trainer.schedules import KlWeight, learning_rate
 
 KEEP = 2
 EMA_EVERY = 8
-APART = ("prior.", "critic.")  # parts with an optimiser of their own
+APART = ("prior.", "critic.", "refiner.")  # parts with an optimiser of their own
 
 
 @dataclass(frozen=True, slots=True)

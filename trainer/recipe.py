@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+import torch
 
+from engine import config as configuration
 from engine.attributes import NAMES
 from engine.checkpoint import Checkpoint
 from engine.config import Config
 from engine.errors import MorphonyError
 from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.session import Session
-from trainer import finish
+from trainer import finish, refine
 from trainer.batches import Windows, deviations
 from trainer.corpus import Corpus
 from trainer.evaluate import evaluate
@@ -123,7 +125,7 @@ def _ship(out: Path) -> None:
 
 
 def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterator[Step]:
-    """Colours and prior on the best weights, then each slider's rho on held-out pieces."""
+    """Colours, prior and refiner on the best weights, then each slider's rho on held-out pieces."""
     best = Checkpoint(out / "best")
     model = MusicTransformerVAEGAN(best.config.model)
     model.load(best.tensors())
@@ -133,6 +135,9 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
     for step in finish.train_prior(model, *wide, PRIOR_STEPS, best.config.train.seed):
         held = None if step.held_out is None else {"prior": step.held_out["loss"]}
         yield replace(step, train={"prior": step.train["loss"]}, held_out=held)
+    if model.refiner is not None:
+        for step in refine.train_refiner(model, windows, valid, refine.STEPS, best.config.train.seed):
+            yield replace(step, train={"refiner": step.train["loss"]})
     facts: dict[str, Any] = best.facts | {"name": out.name, "quantiles": finish.quantiles(windows.corpus)}
     finish.ship(model, best.config, facts, directions, out / "model")
     if music.valid is not None:
@@ -145,3 +150,15 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
                 break
         facts |= {"rho": {name: round(figures[f"rho.{name}"], 3) for name in NAMES}}
         finish.ship(model, best.config, facts, directions, out / "model")
+
+
+def teach_refiner(base: Path, music: Music, out: Path, steps: int = refine.STEPS, seed: int = 0) -> Iterator[Step]:
+    """Give a model folder a refiner, beginning with the one it has; writes OUT, which the studio opens."""
+    saved = Checkpoint(base)
+    config = configuration.override(saved.config, {"model.refiner": True})
+    torch.set_num_threads(config.train.threads)
+    torch.manual_seed(seed)
+    model = MusicTransformerVAEGAN(config.model)
+    model.load(saved.tensors())
+    yield from refine.train_refiner(model, *split(config, music), steps, seed)
+    refine.write(saved, model, out)

@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figures",
         metavar="A,B",
-        help="only these: reconstruction, likelihood, swap, sliders, smoothness, latents, active_units, generated",
+        help="only these: reconstruction, likelihood, swap, sliders, smoothness, latents, active_units, generated, "
+        "or refined, which is not measured unless it is named",
     )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="N pieces of every corpus (default: as each group needs)"
@@ -29,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     session = open_session(args)
-    from trainer.evaluate import FIGURES, evaluate
-    from trainer.evaluate.run import BARS
+    from trainer.evaluate import evaluate
+    from trainer.evaluate.run import BARS, USUAL
 
-    figures = tuple(FIGURES) if args.figures is None else tuple(args.figures.split(","))
+    figures = USUAL if args.figures is None else tuple(args.figures.split(","))
     job = evaluate(session, args.input, args.where, figures, args.limit, args.bars or BARS)
     progress: output.Progress | None = None
     while True:

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_set(parser)
     making.add_prior(parser)
     making.add_sampling(parser)
+    making.add_refine(parser)
     making.add_masks(parser)
 
 

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_set(parser)
     arguments.add_where(parser)
     making.add_sampling(parser)
+    making.add_refine(parser)
     making.add_masks(parser)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from engine.errors import MorphonyError
 from engine.score import listing, midi
 from engine.session import Piece, Session
-from trainer.evaluate import generated, latents, reconstruction, sliders
+from trainer.evaluate import generated, latents, reconstruction, refined, sliders
 
 BARS = range(8)  # of every piece, for what sliders do
 TIER_A = "tier_A"
@@ -92,14 +92,18 @@ FIGURES: dict[str, Group] = {
         None,  # the classifier's own checks hold from about 100 pieces on
         generated.judge,
     ),
+    "refined": Group(
+        "new music as drafted and as refined", refined.windows, lambda _, x: refined.verdicts(x), None, refined.judge
+    ),
 }
+USUAL = tuple(name for name in FIGURES if name != "refined")  # what is measured unless asked for by name
 
 
 def evaluate(
     session: Session,
     folder: Path,
     where: str = "",
-    figures: Sequence[str] = tuple(FIGURES),
+    figures: Sequence[str] = USUAL,
     limit: int | None = None,
     bars: range = BARS,
 ) -> Generator[Progress, None, dict[str, Any]]:
