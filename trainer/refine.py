@@ -18,6 +18,7 @@ from torch import Tensor
 from engine import checkpoint
 from engine import config as configuration
 from engine.checkpoint import Checkpoint
+from engine.decoding import flushed
 from engine.model.batch import Bars, Offsets
 from engine.model.draft import Draft
 from engine.model.latents import Posterior
@@ -59,8 +60,9 @@ def _swapped(z: Tensor, share: Tensor, noise: torch.Generator) -> Tensor:
 @torch.no_grad()
 def drafted(model: MusicTransformerVAEGAN, z: Latents, bars: Bars) -> Draft:
     """What the decoder makes of latents, every slider at rest."""
-    slots = model.slots(*z, bars, Offsets.none(len(bars.clocks)))
-    return Draft(slots, model.decoder.onsets(slots), bars)
+    with flushed():
+        slots = model.slots(*z, bars, Offsets.none(len(bars.clocks)))
+        return Draft(slots, model.decoder.onsets(slots), bars)
 
 
 def losses(
