@@ -138,7 +138,7 @@ class _Writer:
         logits = self.refiner.when(h, t, self.draft, self.keys).double().cpu().numpy()
         share = np.exp(logits - logits.max(1, keepdims=True))
         later = share[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # beyond a note that is certain nothing has any odds
             odds = np.log(share[:, :-1]) - np.log(later)
         k, warmth, row = self.knobs, self.knobs.temperature, np.arange(len(logits))
         noise, again = self.noise[last.bar], last.pitch >= 0

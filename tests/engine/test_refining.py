@@ -44,7 +44,7 @@ def living(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Sessio
     with torch.no_grad():
         for p in made.parameters():
             if not p.any():
-                p.normal_(std=0.2)
+                p.normal_(std=0.03)
     return opened(session, tmp_path_factory.mktemp("model") / "living", made)
 
 

