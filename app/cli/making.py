@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOCKABLE = ("bars", "tracks", "pitches", "notes")
-REFINE = 0.5  # how far astray drafts of new bars are taken to be, as measured
+REFINE = 0.8  # how far astray drafts of new bars are taken to be, as measured
 Made = Mapping[str, Any]  # what is said of a finished file
 Lock = tuple[str, range | frozenset[int]]
 

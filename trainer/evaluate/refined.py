@@ -39,8 +39,8 @@ Way = tuple[float | None, float]  # what `Request.refine` says, and the temperat
 WAYS: dict[str, Way] = {
     "draft": (None, 0.0),
     "draft_drawn": (None, 1.0),
-    "refined": (0.5, 0.0),
-    "refined_drawn": (0.5, 1.0),
+    "refined": (0.8, 0.0),
+    "refined_drawn": (0.8, 1.0),
 }
 
 
