@@ -22,7 +22,7 @@ from tests import learnt
 from tests.engine import small
 from trainer import recipe, refine
 from trainer.batches import Batch, Windows
-from trainer.evaluate import refined
+from trainer.evaluate import classifier, refined
 from trainer.evaluate.notes import bar_f1
 
 CONFIG = config.override(small.CONFIG, {"model.refiner": True, "model.refiner_dim": 48})
@@ -111,6 +111,8 @@ def test_the_comparison_takes_the_same_latents_both_ways(
     refine.write(Checkpoint(base), model, tmp_path / "model")
     session = Session.open(tmp_path / "model", "cpu")
     monkeypatch.setattr(refined, "SEEDS", (0, 1))
+    monkeypatch.setattr(classifier, "LEAST_STEPS", 4)  # its verdict is not what is tested here
+    monkeypatch.setattr(classifier, "EPOCHS", 1)
     monkeypatch.setattr(refined, "WAYS", {name: refined.WAYS[name] for name in ("draft", "refined")})
     monkeypatch.setattr(refined, "SOURCES", {"own": refined.SOURCES["own"]})
     from trainer.evaluate import evaluate
@@ -122,8 +124,8 @@ def test_the_comparison_takes_the_same_latents_both_ways(
         except StopIteration as end:
             found = end.value["figures"]["all"]
             break
-    assert found["own.draft.f1"] > 0.5
     assert found["own.refined.f1"] == pytest.approx(found["own.draft.f1"], abs=0.15)  # untrained: nearly the draft
+    assert 0 < found["own.draft.f1"] < 1
     assert {"music.chroma_alike", "own.draft.overlap", "own.refined.notes_a_bar", "own.refined.told"} <= set(found)
     with pytest.raises(MorphonyError, match="no refiner"):
         list(evaluate(Session.open(base, "cpu"), good_folder, figures=("refined",)))
