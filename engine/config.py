@@ -80,14 +80,16 @@ class ModelConfig:
     prior_layers: int = 6
     prior_steps: int = 8  # of its solver, two passes each, for a window of sixteen bars
     upper_prior: str = "level"  # of new phrase and piece latents: the level's own, or "fitted" to those music has
+    refiner: bool = False  # with a part that writes drafted notes anew, one by one
+    refiner_dim: int = 128  # its width
+    refiner_layers: int = 2
     threshold: float = 0.4  # a cell becomes a note above this probability
 
     def __post_init__(self) -> None:
         widths = ("hidden_dim", "slot_dim", "bar_dim", "note_dim", "latent_dim", "local_dim", "global_dim", "prior_dim")
-        _limit(self, 1, 8192, *widths)
-        _limit(
-            self, 1, 64, "heads", "decoder_layers", "encoder_layers", "prior_layers", "layers", "discriminator_layers"
-        )
+        _limit(self, 1, 8192, *widths, "refiner_dim")
+        layers = ("layers", "decoder_layers", "encoder_layers", "prior_layers", "refiner_layers")
+        _limit(self, 1, 64, "heads", *layers, "discriminator_layers")
         _limit(self, 1, 1024, "prior_components", "prior_flows", "prior_steps", "landmarks")
         _limit(self, 1, 1 << 20, "window")
         _limit(self, 0.01, 0.99, "threshold")

@@ -64,6 +64,7 @@ class Knobs:
     goal: Goal | None = None
     masks: Masks = field(default_factory=Masks)
     away: float = 0.0  # sigma between these latents and the source's own
+    refine: float | None = None  # see engine.refining, which alone reads it
 
     def moved(self, names: tuple[str, ...]) -> list[str]:
         """Which of these sliders are off their rest."""
@@ -118,7 +119,7 @@ class _Chunk:
         value = torch.from_numpy(np.nan_to_num(knobs.offsets).clip(-6, 6)).float().expand(k, -1)
         self.offsets = Offsets(value, torch.from_numpy(known).float().expand(k, -1))
         self.none = Offsets.none(k)
-        shift = _shift(session, knobs)
+        shift = colour_shift(session, knobs)
         self.rest = grids.at_rest(session, piece, index, shift)
         steered = bool(knobs.moved(tilt.ONSET_STAGE + tilt.PITCH_STAGE))
         self.told = grids.told(session, piece, index, shift, self.offsets) if steered else self.rest
@@ -394,7 +395,7 @@ class _Chunk:
         return float(self.knobs.offsets[INDEX[name]] * self.session.deviations[INDEX[name]])
 
 
-def _shift(session: Session, knobs: Knobs) -> torch.Tensor | None:
+def colour_shift(session: Session, knobs: Knobs) -> torch.Tensor | None:
     """(F,) how far the colour sliders move the latents of a bar; None where they rest."""
     on = [amount * session.colours[name] for name, amount in knobs.shift.items() if amount and name in session.colours]
     return torch.stack(on).sum(0) if on else None

@@ -203,6 +203,6 @@ def logistic(seed: int, *key: NDArray[np.integer] | int) -> Floats:
 
 def gumbel(seed: int, classes: int, *key: NDArray[np.integer] | int) -> Floats:
     """(rows, classes) Gumbel noise: the argmax of logits plus noise is a sample (Maddison et al. 2014)."""
-    columns = [uniform(seed, *key, c) for c in range(classes)]
-    out: Floats = -np.log(-np.log(np.stack(columns, -1)))
+    rows = (np.asarray(part)[..., None] for part in key)
+    out: Floats = -np.log(-np.log(uniform(seed, *rows, np.arange(classes))))
     return out

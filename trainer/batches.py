@@ -156,6 +156,12 @@ class Windows:
         chosen = self.buckets[bucket][cdf.searchsorted(rng.random(size[bucket]) * cdf[-1], side="right")]
         return self.make(chosen, rng, self.config.edited_pairs, self.config.transpose, progress, length)
 
+    def plain(self, rng: Generator) -> Batch:
+        """A random batch without edits, transposed as in training."""
+        bucket = int(rng.choice(len(self.buckets), p=self.bucket_odds))
+        chosen = rng.choice(self.buckets[bucket], self.size[bucket], p=self.odds[bucket])
+        return self.make(chosen, rng, 0.0, self.config.transpose)
+
     def make(
         self,
         chosen: NDArray[np.integer],

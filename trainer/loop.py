@@ -28,7 +28,7 @@ from trainer.processes import launched
 from trainer.run import Run, Taken
 from trainer.run import Weights as Weights
 
-APART = ("prior.", "critic.")  # parts with an optimiser of their own
+APART = ("prior.", "critic.", "refiner.")  # parts with an optimiser of their own
 
 
 @dataclass(frozen=True, slots=True)

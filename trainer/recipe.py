@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+import torch
 from numpy.typing import NDArray
 
+from engine import config as configuration
 from engine.attributes import NAMES
 from engine.checkpoint import Checkpoint
 from engine.config import Config
@@ -21,7 +23,7 @@ from engine.errors import MorphonyError
 from engine.model.priors import WINDOW
 from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.session import Session
-from trainer import finish
+from trainer import finish, refine
 from trainer.batches import Windows, deviations
 from trainer.corpus import Corpus
 from trainer.evaluate import evaluate
@@ -137,7 +139,7 @@ def _ship(out: Path) -> None:
 
 
 def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterator[Step]:
-    """Colours and prior on the best weights, then each slider's rho on held-out pieces."""
+    """Colours, prior and refiner on the best weights, then each slider's rho on held-out pieces."""
     best = Checkpoint(out / "best")
     model = MusicTransformerVAEGAN(best.config.model)
     model.load(best.tensors())
@@ -147,6 +149,9 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
     for step in train_prior(model, *wide, best.config.train.prior_steps, best.config.train.seed):
         held = None if step.held_out is None else {"prior": step.held_out["loss"]}
         yield replace(step, train={"prior": step.train["loss"]}, held_out=held)
+    if model.refiner is not None:
+        for step in refine.train_refiner(model, windows, valid, refine.STEPS, best.config.train.seed):
+            yield replace(step, train={"refiner": step.train["loss"]})
     facts: dict[str, Any] = best.facts | {"name": out.name, "quantiles": finish.quantiles(windows.corpus)}
     finish.ship(model, best.config, facts, directions, out / "model")
     if music.valid is not None:
@@ -159,3 +164,15 @@ def _finish(music: Music, windows: Windows, valid: Windows, out: Path) -> Iterat
                 break
         facts |= {"rho": {name: round(figures[f"rho.{name}"], 3) for name in NAMES}}
         finish.ship(model, best.config, facts, directions, out / "model")
+
+
+def teach_refiner(base: Path, music: Music, out: Path, steps: int = refine.STEPS, seed: int = 0) -> Iterator[Step]:
+    """Give a model folder a refiner, beginning with the one it has; writes OUT, which the studio opens."""
+    saved = Checkpoint(base)
+    config = configuration.override(saved.config, {"model.refiner": True})
+    torch.set_num_threads(config.train.threads)
+    torch.manual_seed(seed)
+    model = MusicTransformerVAEGAN(config.model)
+    model.load(saved.tensors())
+    yield from refine.train_refiner(model, *split(config, music), steps, seed)
+    refine.write(saved, model, out)

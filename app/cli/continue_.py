@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     making.add_prior(parser)
     arguments.add_where(parser)
     making.add_sampling(parser)
+    making.add_refine(parser)
     making.add_masks(parser)
 
 

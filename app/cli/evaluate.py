@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--figures",
         metavar="A,B",
         help="only these: reconstruction, likelihood, swap, sliders, piece_scope, bar_scope, smoothness, latents, "
-        "active_units, interpolation, generated, coherence, copies",
+        "active_units, interpolation, generated, coherence, copies; or refined, measured only where it is named",
     )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="N pieces of every corpus (default: as each group needs)"
@@ -44,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     session = open_session(args)
-    from trainer.evaluate import FIGURES, evaluate
-    from trainer.evaluate.run import BARS
+    from trainer.evaluate import evaluate
+    from trainer.evaluate.run import BARS, USUAL
 
-    figures = tuple(FIGURES) if args.figures is None else tuple(args.figures.split(","))
+    figures = USUAL if args.figures is None else tuple(args.figures.split(","))
     reference = _reference(args) if "copies" in figures else None
     job = evaluate(
         session, args.input, args.where, figures, args.limit, args.bars or BARS, reference, max(args.resamples, 0)

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_styles(parser)
     making.add_prior(parser)
     making.add_sampling(parser)
+    making.add_refine(parser)
     making.add_masks(parser)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOCKABLE = ("bars", "tracks", "pitches", "notes")
+REFINE = 0.8  # how far astray drafts of new bars are taken to be, as measured
 Made = Mapping[str, Any]  # what is said of a finished file
 Lock = tuple[str, range | frozenset[int]]
 
@@ -69,6 +70,19 @@ def add_prior(parser: argparse.ArgumentParser) -> None:
     """`--prior-temperature`."""
     parser.add_argument(
         "--prior-temperature", type=float, default=1.0, help="of the latents: lower is more usual music (default 1)"
+    )
+
+
+def add_refine(parser: argparse.ArgumentParser) -> None:
+    """`--refine`."""
+    parser.add_argument(
+        "--refine",
+        type=float,
+        nargs="?",
+        const=REFINE,
+        metavar="AWAY",
+        help="write the drafted notes anew, one by one, by a model that has a refiner; AWAY from 0 (the draft is to be "
+        f"believed) to 1 (it is hardly a hint; default {REFINE:g}). Not with --set or --beam",
     )
 
 
@@ -183,5 +197,6 @@ def request(args: argparse.Namespace, **more: Any) -> Request:
         top_p=args.top_p,
         beam=args.beam,
         masks=masks(args),
+        refine=getattr(args, "refine", None),  # not of every subcommand
         **more,
     )

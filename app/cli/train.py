@@ -8,11 +8,14 @@ import sys
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.cli import arguments, output
 from engine import config as configuration
 from engine.config import STRATEGIES
+
+if TYPE_CHECKING:
+    from trainer.recipe import Music
 
 STARTER = Path(__file__).resolve().parents[2] / "assets" / "configs" / "starter.yaml"
 
@@ -26,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, metavar="DIR", help="begin with the weights of this model, not at random")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR where it stood")
     parser.add_argument("--finish", action="store_true", help="then fit the prior and colours: DIR/model opens")
+    parser.add_argument(
+        "--refiner", type=Path, metavar="MODEL", help="teach only a refiner of this model's drafts: DIR/model has both"
+    )
     arguments.add_where(parser)
     parser.add_argument("--valid", type=Path, metavar="IN", help="held-out music (default: 5 %% of the pieces)")
     parser.add_argument("--valid-where", default="", metavar="COLUMN=VALUE,...", help="only these rows of --valid")
@@ -49,6 +55,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from trainer.recipe import Music, make
 
     music = Music(args.input, args.where, args.valid, args.valid_where, args.cache)
+    if args.refiner is not None:
+        return refiner(args, music)
     accelerator = {"cuda": "gpu"}.get(args.device, args.device)
     options = {"resume": args.resume, "start": args.start, "accelerator": accelerator, "finished": args.finish}
     steps = make(config, music, args.out, **options)
@@ -63,6 +71,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "best": args.out / "best" if (args.out / "best").is_dir() else None,
         "model": args.out / "model" if args.finish else None,
     }
+
+
+def refiner(args: argparse.Namespace, music: Music) -> dict[str, Any]:
+    """Teach a finished model to refine its drafts."""
+    from trainer.recipe import teach_refiner
+    from trainer.refine import STEPS
+
+    steps = teach_refiner(args.refiner, music, args.out / "model", args.steps or STEPS, args.seed)
+    return {**follow(steps), "out": args.out, "best": None, "model": args.out / "model"}
 
 
 def follow(steps: Any) -> dict[str, Any]:

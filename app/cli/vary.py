@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_styles(parser)
     arguments.add_where(parser)
     making.add_sampling(parser)
+    making.add_refine(parser)
     making.add_masks(parser)
 
 

@@ -106,7 +106,7 @@ def continue_(
         drawn = draw(session, piece, scope, scope.stop, seeds, prior_temperature)
         known = np.concatenate([piece.bars, *(part.notes for part in done)])
         piece = fittest(session, piece, asked, scope, near, known, drawn)
-        for part in morph(session, piece, replace(asked, bars=scope, first=start)):
+        for part in morph(session, piece, replace(asked, bars=scope, first=start), known):
             done.append(part)
             yield part
     return apply(piece, done)
@@ -140,3 +140,5 @@ def _only_draws(asked: Request, offsets: Mapping[str, float], tracks: tuple[Trac
     """Raises MorphonyError for what a model of events cannot be asked."""
     if any(offsets.values()) or asked.masks or asked.tracks is not None or tracks is not None:
         raise MorphonyError("A model of events follows no sliders, masks or tracks; it goes on as it has learnt.")
+    if asked.refine is not None:
+        raise MorphonyError("A model of events drafts nothing, so there is nothing to refine.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,50 @@ from numpy.typing import NDArray
 
 from engine.compose.kept import Kept
 from engine.compose.request import BarsDone, Request, knobs_of, order
-from engine.decoding import decode
+from engine.decoding import Knobs, decode
 from engine.errors import MorphonyError
+from engine.model.batch import PHRASE_BARS
+from engine.refining import refine
 from engine.score import Score
 from engine.score.timing import BarGrid
 from engine.session import Piece, Session
 from engine.tokens.bars import replace_bars
 
 
-def morph(session: Session, piece: Piece, request: Request) -> Iterator[BarsDone]:
+def morph(
+    session: Session, piece: Piece, request: Request, before: NDArray[np.void] | None = None
+) -> Iterator[BarsDone]:
     """The bars in scope with the sliders where they are, those at `first` first, then outward.
 
     With every offset at zero, no mask and `blend` on, the source's own bars come back, bit for bit; what is locked does
-    so always. Raises MorphonyError for a slider the model does not have.
+    so always. Refined bars come in their order, each phrase after what is `before` it (BAR_NOTE; the piece's own
+    notes). Raises MorphonyError for a slider the model does not have.
     """
     knobs = knobs_of(session, request)
     scope = scope_of(piece, request.bars)
     kept = Kept.of(piece, request, scope)
+    if request.refine is not None and not request.still():
+        yield from _refined(session, piece, knobs, scope, kept, piece.bars if before is None else before)
+        return
     for chunk in order(scope, request.first):
         if request.still():
             notes = piece.bars[np.isin(piece.bars["bar"], chunk)]
         else:
             notes = decode(session, piece, chunk, knobs)
         yield BarsDone(tuple(chunk), kept.over(chunk, notes))
+
+
+def _refined(
+    session: Session, piece: Piece, knobs: Knobs, scope: range, kept: Kept, known: NDArray[np.void]
+) -> Iterator[BarsDone]:
+    """A phrase at a time, each after what came out before it."""
+    edges = [scope.start, *range((scope.start // PHRASE_BARS + 1) * PHRASE_BARS, scope.stop, PHRASE_BARS), scope.stop]
+    for start, stop in pairwise(edges):
+        bars = list(range(start, stop))
+        if bars:
+            notes = kept.over(bars, refine(session, piece, [bars], knobs, known))
+            known = np.concatenate([known[known["bar"] < start], notes])
+            yield BarsDone(tuple(bars), notes)
 
 
 def scope_of(piece: Piece, bars: range | None) -> range:

@@ -51,6 +51,7 @@ class Request:
     masks: Masks = field(default_factory=Masks)
     locks: Locks = field(default_factory=Locks)
     away: float = 0.0  # how far, in sigma, the latents are from the source's own: the blend ends there too
+    refine: float | None = None  # write drafted notes anew; 0 (as drafted) to 1: how far astray drafts are taken to be
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.temperature) and self.temperature >= 0):
@@ -61,6 +62,8 @@ class Request:
             raise MorphonyError(f"top-p is a share above 0 and up to 1, not {self.top_p}.")
         if not 1 <= self.beam <= MAX_BEAM:
             raise MorphonyError(f"A beam is 1 to {MAX_BEAM} wide, not {self.beam}.")
+        if self.refine is not None and not 0 <= self.refine <= 1:
+            raise MorphonyError(f"Drafts are refined by 0 to 1, not {self.refine}.")
 
     def still(self) -> bool:
         """Whether the source's own bars are what is asked for."""
@@ -110,4 +113,5 @@ def knobs_of(session: Session, request: Request) -> Knobs:
         request.goal,
         request.masks,
         request.away,
+        request.refine,
     )

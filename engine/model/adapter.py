@@ -33,9 +33,9 @@ class LowRank(nn.Module):
 
 
 def _places(model: MusicTransformerVAEGAN) -> Iterator[tuple[str, nn.Linear]]:
-    """Every linear layer of encoder and decoder; not the prior."""
+    """Every linear layer of encoder and decoder; not the prior, not the refiner."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and not name.startswith("prior"):
+        if isinstance(module, nn.Linear) and not name.startswith(("prior", "refiner")):
             yield name, module
 
 

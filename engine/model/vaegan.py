@@ -1,7 +1,8 @@
 """`MusicTransformerVAEGAN`: the one class behind every mode.
 
 `vae` encodes bars of notes into three levels of latents and decodes them in one shot; `vae_gan` is the same model with
-a critic beside it, so a checkpoint of one opens in the other; `transformer` models the 774 event tokens one by one.
+a critic beside it, so a checkpoint of one opens in the other; either may have a refiner, which writes drafted notes
+anew. `transformer` models the 774 event tokens one by one.
 
 K bars, P phrases, B pieces, Z latent width.
 """
@@ -24,8 +25,9 @@ from engine.model.events import EventTransformer
 from engine.model.latents import Posterior
 from engine.model.level_priors import LevelPriors
 from engine.model.priors import BarPrior
+from engine.model.refiner import Refiner
 
-CRITIC = "critic."  # what a checkpoint may lack, and a mode may not want
+OPTIONAL = ("critic.", "refiner.")  # what a checkpoint may lack, and a configuration may not want
 
 
 class MusicTransformerVAEGAN(nn.Module):
@@ -37,6 +39,7 @@ class MusicTransformerVAEGAN(nn.Module):
         self.config = config
         self.events: EventTransformer | None = None
         self.critic: Critic | None = None
+        self.refiner: Refiner | None = None
         if config.mode == "transformer":
             self.events = EventTransformer(config)
             return
@@ -46,6 +49,8 @@ class MusicTransformerVAEGAN(nn.Module):
         self.prior = BarPrior(config)  # of bars in their order, for new music
         if config.mode == "vae_gan":
             self.critic = Critic(config)
+        if config.refiner:
+            self.refiner = Refiner(config)
 
     def encode(
         self, notes: Notes, bars: Bars, generator: torch.Generator | None = None, mean: bool = False
@@ -59,9 +64,9 @@ class MusicTransformerVAEGAN(nn.Module):
         return self.decoder.slots(beside(z_global, z_local, z_fine, bars), bars, offsets)
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether saved weights belong here. A critic may be missing on either side."""
-        mine = {n: t.shape for n, t in self.state_dict().items() if not n.startswith(CRITIC)}
-        return mine == {n: t.shape for n, t in tensors.items() if not n.startswith(CRITIC)}
+        """Whether saved weights belong here. What is optional may be missing on either side."""
+        mine = {n: t.shape for n, t in self.state_dict().items() if not n.startswith(OPTIONAL)}
+        return mine == {n: t.shape for n, t in tensors.items() if not n.startswith(OPTIONAL)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take saved weights; `vae` and `vae_gan` open each other. Raises MorphonyError when they do not fit."""

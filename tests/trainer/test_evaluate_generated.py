@@ -218,7 +218,7 @@ def test_a_bare_model_says_what_the_session_decodes(session: Session) -> None:
     widths = ((2, small.MODEL.global_dim), (4, small.MODEL.local_dim), (16, small.MODEL.latent_dim))
     z = tuple(torch.randn(*w, generator=noise) for w in widths)
     knobs = knobs_of(session, Request(blend=False))
-    spoken = decode(session, samples._nothing(conditions, z), list(range(16)), knobs)
+    spoken = decode(session, samples.silent(conditions, z), list(range(16)), knobs)
     bare = samples.greedy(session.model, z, conditions)
     assert len(bare)
     assert sorted(bare.tolist()) == sorted(spoken.tolist())

@@ -31,6 +31,21 @@ def test_a_folder_becomes_a_model_that_opens(config: Config, good_folder: Path, 
         next(make(short, music, tmp_path / "out"))
 
 
+def test_a_configuration_that_asks_for_a_refiner_finishes_with_one(
+    config: Config, good_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "PRIOR_STEPS", 2)
+    monkeypatch.setattr(recipe.refine, "STEPS", 2)
+    asked = replace(config, train=replace(config.train, steps=4))
+    asked = replace(asked, model=replace(asked.model, refiner=True, refiner_dim=32))
+    music = Music(good_folder, cache=tmp_path / "cache")
+    *_, last = make(asked, music, tmp_path / "out", accelerator="cpu", finished=True)
+    assert set(last.train) == {"refiner"}
+    model = Session.open(tmp_path / "out" / "model", "cpu").model
+    assert model.refiner is not None
+    assert model.refiner.ask.weight.any()  # it has learnt something
+
+
 def test_pieces_are_learnt_from_or_measured_on_never_both(config: Config, good_folder: Path, tmp_path: Path) -> None:
     learned, held = split(config, Music(good_folder, cache=tmp_path))
     assert set(learned.piece.tolist()) | set(held.piece.tolist()) == set(range(7))

@@ -133,7 +133,7 @@ def verdicts(some: Sequence[Judged], draws: Draws) -> dict[str, Floats]:
     real, new = shares(some, draws, "real"), shares(some, draws, "new")
     figures = {f"overlap.{name}": np.minimum(real[name], new[name]).sum(1) for name in new}
     for name in some[0].told:
-        by_seed = np.array([_accuracy([x.told[name][seed] for x in some], draws) for seed in range(len(SEEDS))])
+        by_seed = np.array([accuracy([x.told[name][seed] for x in some], draws) for seed in range(len(SEEDS))])
         heard = np.isfinite(by_seed)
         best = np.where(heard, by_seed, -np.inf).max(0)
         mean = np.where(heard, by_seed, 0).sum(0) / np.maximum(heard.sum(0), 1)
@@ -163,7 +163,7 @@ def statistics(found: Sequence[Judged]) -> dict[str, Any]:
     return {name: {"music": real[name][0].tolist(), "new": new[name][0].tolist()} for name in new}
 
 
-def _accuracy(told: Sequence[tuple[Floats, Floats]], draws: Draws) -> Floats:
+def accuracy(told: Sequence[tuple[Floats, Floats]], draws: Draws) -> Floats:
     """(R,) the mean of both sets' shares of windows told rightly, of those judged; NaN without any on one side."""
     sides = []
     for side in (0, 1):

@@ -16,7 +16,7 @@ from engine.errors import MorphonyError
 from engine.score import listing, midi
 from engine.session import Piece, Session
 from trainer.corpus import Corpus
-from trainer.evaluate import between, coherence, copies, generated, latents, reconstruction, sliders
+from trainer.evaluate import between, coherence, copies, generated, latents, reconstruction, refined, sliders
 from trainer.evaluate.bootstrap import RESAMPLES, Interval, Summary, means
 from trainer.evaluate.definitions import define
 
@@ -106,7 +106,15 @@ FIGURES: dict[str, Group] = {
         lambda s, x, _: coherence.draw(s, x),
     ),
     "copies": Group("runs that new music shares with the reference", copies.windows, copies.runs, 16, copies.compare),
+    "refined": Group(
+        "new music as drafted and as refined",
+        refined.windows,
+        refined.verdicts,
+        None,
+        lambda s, x, _: refined.judge(s, x),
+    ),
 }
+USUAL = tuple(name for name in FIGURES if name != "refined")  # what is measured unless asked for by name
 NEEDS_REFERENCE = {"copies": "Copies are looked for in the music the model learnt from; name it with --reference."}
 
 
@@ -114,7 +122,7 @@ def evaluate(
     session: Session,
     folder: Path,
     where: str = "",
-    figures: Sequence[str] = tuple(FIGURES),
+    figures: Sequence[str] = USUAL,
     limit: int | None = None,
     bars: range = BARS,
     reference: Corpus | None = None,

@@ -44,16 +44,16 @@ def sample_windows(
     `temperature` is the prior's, `cells` that of the decoder (0 is greedy, as `generate` does unless told otherwise).
     """
     out = []
-    for first, some in _some(like):
+    for first, some in blocks(like):
         conditions = conditions_of_windows(some)
         latents = draw_latents(session, conditions, seed + first, temperature, begins=False, ends=False)
         knobs = knobs_of(session, Request(seed=seed + first, temperature=cells, blend=False))
-        notes = decode(session, _nothing(conditions, latents), list(range(len(conditions.clocks))), knobs)
-        out += _cut(notes, some)
+        notes = decode(session, silent(conditions, latents), list(range(len(conditions.clocks))), knobs)
+        out += cut(notes, some)
     return out
 
 
-def _nothing(conditions: Bars, z: Latents) -> Piece:
+def silent(conditions: Bars, z: Latents) -> Piece:
     """A piece without notes whose every window is a piece of the model's; no score belongs to it."""
     score, end = blank_score(1, (4, 4))
     clocks, silence = conditions.clocks.numpy(), np.zeros(0, BAR_NOTE)
@@ -84,7 +84,7 @@ def from_posterior(model: MusicTransformerVAEGAN, like: Sequence[Window], seed: 
     """
     device = next(model.parameters()).device
     noise, heard = torch.Generator(device=device).manual_seed(seed), []
-    for _, some in _some(like):
+    for _, some in blocks(like):
         q = model.encode(Notes.of(stacked(some)[0]).to(device), conditions_of_windows(some).to(device), noise)
         heard.append([q.z_global.cpu(), q.z_local.cpu(), q.z_fine.cpu()])
     levels = [torch.cat(z) for z in zip(*heard, strict=True)]
@@ -102,10 +102,10 @@ def reconstructed(model: MusicTransformerVAEGAN, like: Sequence[Window], seed: i
     """The windows themselves, decoded from one sample of their own posteriors: the decoder without any prior."""
     device = next(model.parameters()).device
     noise, out = torch.Generator(device=device).manual_seed(seed), []
-    for _, some in _some(like):
+    for _, some in blocks(like):
         conditions = conditions_of_windows(some)
         q = model.encode(Notes.of(stacked(some)[0]).to(device), conditions.to(device), noise)
-        out += _cut(greedy(model, (q.z_global, q.z_local, q.z_fine), conditions), some)
+        out += cut(greedy(model, (q.z_global, q.z_local, q.z_fine), conditions), some)
     return out
 
 
@@ -120,9 +120,9 @@ def _drawn(
     model: MusicTransformerVAEGAN, like: Sequence[Window], seed: int, draw: Callable[[Bars, torch.Generator], Latents]
 ) -> list[Window]:
     noise, out = torch.Generator().manual_seed(seed), []
-    for _, some in _some(like):
+    for _, some in blocks(like):
         conditions = conditions_of_windows(some)
-        out += _cut(greedy(model, draw(conditions, noise), conditions), some)
+        out += cut(greedy(model, draw(conditions, noise), conditions), some)
     return out
 
 
@@ -148,7 +148,7 @@ def greedy(model: MusicTransformerVAEGAN, z: Latents, bars: Bars) -> NDArray[np.
     return out
 
 
-def _some(like: Sequence[Window]) -> Iterator[tuple[int, Sequence[Window]]]:
+def blocks(like: Sequence[Window]) -> Iterator[tuple[int, Sequence[Window]]]:
     """(how many came before, the next TOGETHER windows)."""
     return ((i, like[i : i + TOGETHER]) for i in range(0, len(like), TOGETHER))
 
@@ -161,7 +161,7 @@ def conditions_of_windows(windows: Sequence[Window]) -> Bars:
     return bars_of(clocks, beat, runs, [w.parts for w in windows])
 
 
-def _cut(notes: NDArray[np.void], like: Sequence[Window]) -> list[Window]:
+def cut(notes: NDArray[np.void], like: Sequence[Window]) -> list[Window]:
     """Notes of all windows' bars to windows."""
     starts = np.cumsum([0, *(len(w.clocks) for w in like)])
     return [replace(w, notes=within(notes, range(a, b))) for w, (a, b) in zip(like, pairwise(starts), strict=True)]

@@ -268,6 +268,25 @@ def test_train_resumes_and_finishes_a_model_that_opens(tmp_path, capsys, monkeyp
     assert said["bars"] == 1
 
 
+def test_train_refiner_adds_one_to_a_model_and_making_music_takes_it(model, tune, tmp_path, capsys) -> None:
+    music, run = some_music(tmp_path / "music"), tmp_path / "run"
+    said = done(capsys, "train", music, "--refiner", model, "--out", run, "--steps", 2, "--cache", tmp_path / "cache")
+    assert said["steps"] == 2
+    assert said["held_out"]["refined.0"] > 0
+    jobs = {"continue": ["--bars", 2], "infill": ["--bars", "2:4"], "vary": ["--amount", 1]}
+    for job, words in jobs.items():
+        done(capsys, job, tune, tmp_path / f"{job}.mid", *words, "--refine", "--model", run / "model")
+    words = ("generate", tmp_path / "g.mid", "--bars", 2, "--seed", 3, "--temperature", 1, "--model")
+    found = []
+    for more in (["--refine"], ["--refine", 0.2], []):
+        done(capsys, *words, run / "model", *more)
+        found.append(midi.read(tmp_path / "g.mid").notes.tobytes())
+    assert found[0] != found[2]
+    assert "no refiner" in refused(capsys, *words, model, "--refine")
+    assert "neither a slider" in refused(capsys, *words, run / "model", "--refine", "--set", "density=1")
+    assert "0 to 1" in refused(capsys, *words, run / "model", "--refine", 2)
+
+
 def test_personalise_says_whether_it_helped_and_its_style_opens(model, tmp_path, capsys, tune) -> None:
     music = some_music(tmp_path / "music")
     words = ("--out", tmp_path / "style", "--base", music, "--cache", tmp_path / "cache", "--model", model)
