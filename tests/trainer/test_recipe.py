@@ -13,6 +13,7 @@ from engine.config import Config
 from engine.errors import MorphonyError
 from engine.session import Session
 from tests.engine import small
+from trainer import refine
 from trainer.recipe import Music, make, split
 
 
@@ -34,9 +35,9 @@ def test_a_folder_becomes_a_model_that_opens(config: Config, good_folder: Path, 
 def test_a_configuration_that_asks_for_a_refiner_finishes_with_one(
     config: Config, good_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe, "PRIOR_STEPS", 2)
-    monkeypatch.setattr(recipe.refine, "STEPS", 2)
-    asked = replace(config, train=replace(config.train, steps=4))
+
+    monkeypatch.setattr(refine, "STEPS", 2)
+    asked = replace(config, train=replace(config.train, steps=4, prior_steps=2))
     asked = replace(asked, model=replace(asked.model, refiner=True, refiner_dim=32))
     music = Music(good_folder, cache=tmp_path / "cache")
     *_, last = make(asked, music, tmp_path / "out", accelerator="cpu", finished=True)
