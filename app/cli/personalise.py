@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how deep the change goes: " + "; ".join(f"{kind}, {words}" for kind, words in KINDS.items()),
     )
     parser.add_argument("--steps", type=int, metavar="N", help="at most (default: what the kind needs)")
-    parser.add_argument("--base", type=Path, metavar="FOLDER", help="music to replay, so that nothing is forgotten")
+    parser.add_argument(
+        "--base", type=Path, metavar="FOLDER", help="other music to replay, so that nothing is forgotten"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR where it stood")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where bars are kept between runs")
     arguments.add_where(parser)

@@ -51,7 +51,8 @@ class Kind:
     """How deep a run goes."""
 
     name: str
-    steps: int
+    steps: int  # where only the demo pieces are replayed
+    guarded_steps: int  # with base music of the caller's, which lets a run go farther
     rate: float
     begin: Callable[[MusicTransformerVAEGAN], tuple[list[nn.Parameter], Weights | None]]
     between: Callable[[MusicTransformerVAEGAN, Mapping[str, Tensor], Mapping[str, Tensor], float], object]
@@ -104,8 +105,8 @@ def _keep_full(
 
 
 KINDS = {
-    ADAPTER: Kind(ADAPTER, 400, 1e-3, _begin_adapter, _between_adapter, _keep_adapter),
-    FULL: Kind(FULL, 400, 3e-4, _begin_full, _between_full, _keep_full),
+    ADAPTER: Kind(ADAPTER, 400, 700, 1e-3, _begin_adapter, _between_adapter, _keep_adapter),
+    FULL: Kind(FULL, 400, 700, 3e-4, _begin_full, _between_full, _keep_full),
 }
 
 
@@ -124,7 +125,9 @@ def fine_tune(
     accelerator: str,
 ) -> Iterator[Step]:
     """Steps of a run; step 0 holds the held-out losses before. See `personalise`."""
-    began, steps = time.monotonic(), kind.steps if steps is None else steps
+    began = time.monotonic()
+    if steps is None:
+        steps = kind.steps if base is None else kind.guarded_steps
     saved = Checkpoint(model_dir or STARTER)
     if saved.config.model.mode == "transformer":
         raise MorphonyError("A model of events cannot be personalised.")
