@@ -224,7 +224,9 @@ def prune(folder: Path, keep: int, keep_best: int = 0) -> None:
     best = sorted(older, key=held_out_loss)[:keep_best] if keep_best else []
     for place in folder.glob("step-*"):
         if place.name < there[-keep].name and place not in best:
-            shutil.rmtree(place, ignore_errors=True)
+            gone = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")  # at once, so that none is ever half there
+            place.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def tidy(folder: Path) -> None:

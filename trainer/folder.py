@@ -45,6 +45,7 @@ class Folder:
             return passed
         run.restore(saved or checkpoint.Checkpoint(self.place / f"step-{int(step):07d}"))
         (lost,) = agreed(self.fabric, [float(run.at.best_step > 0 and not checkpoint.is_whole(self.place / "best"))])
+        self._prune()  # a run that was killed between writing and removing did not
         if lost:
             run.at.best, run.at.best_step = math.inf, 0
             passed.append("best is missing or damaged; the next measurement makes a new one.")
@@ -69,8 +70,7 @@ class Folder:
         weights, tensors = run.averaged_weights(), run.tensors()
         facts = {"run": run.facts(), "held_out": measured}
         self._write(self.place / f"step-{run.at.step:07d}", weights, facts, training=tensors)
-        if self.writes:
-            checkpoint.prune(self.place, self.config.train.keep, self.config.train.keep_best)
+        self._prune()
 
     def average(self, run: Run, batches: list[tuple[str, AnyBatch]], measured: dict[str, float] | None) -> list[str]:
         """Let `best` be the mean of the last or best checkpoints' weights where that measures better; which it is."""
@@ -98,6 +98,10 @@ class Folder:
             said = f"{what} {found['loss']:.4f}, no better than {run.at.best:.4f}: step {run.at.best_step} stays best."
         run.put_averaged(own)
         return [said]
+
+    def _prune(self) -> None:
+        if self.writes:
+            checkpoint.prune(self.place, self.config.train.keep, self.config.train.keep_best)
 
     def _write(self, place: Path, weights: dict[str, Any], facts: dict[str, Any], **more: dict[str, Any]) -> None:
         if self.writes:
