@@ -88,7 +88,7 @@ def test_rows_side_by_side_are_what_each_is_alone(living: Session, piece: Piece)
 
 
 def test_what_was_written_before_is_heard(living: Session, piece: Piece) -> None:
-    knobs = knobs_of(living, Request(blend=False, refine=0.5))
+    knobs = knobs_of(living, Request(blend=False, refine=0.5, temperature=1.0))
     known = piece.bars[piece.bars["bar"] < 4]
     moved = known.copy()
     moved["pitch"] += 5

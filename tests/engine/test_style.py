@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from engine import checkpoint, compose
 from engine.errors import MorphonyError
@@ -203,8 +206,12 @@ def test_what_is_no_style_of_this_model_is_refused_in_a_sentence(
     checkpoint.save(tmp_path / "new", {"a": torch.zeros(1)}, small.CONFIG, {"base": opened.hash, "kind": "other"})
     with pytest.raises(MorphonyError, match="kind 'other'"):
         Session.open(base, "cpu", styles={tmp_path / "new": 1.0})
-    hollow = {"a": torch.tensor([float("nan")])}
-    checkpoint.save(tmp_path / "hollow", hollow, small.CONFIG, {"base": opened.hash})
+    checkpoint.save(tmp_path / "hollow", {"a": torch.zeros(1)}, small.CONFIG, {"base": opened.hash})
+    hollow = save({"a": torch.tensor([float("nan")])})  # as no checkpoint of ours is written
+    (tmp_path / "hollow" / "model.safetensors").write_bytes(hollow)
+    manifest = json.loads((tmp_path / "hollow" / "manifest.json").read_text())
+    manifest["sha256"]["model.safetensors"] = hashlib.sha256(hollow).hexdigest()
+    (tmp_path / "hollow" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(MorphonyError, match="no numbers"):
         Session.open(base, "cpu", styles={tmp_path / "hollow": 1.0})
     with pytest.raises(MorphonyError, match="0 styles to blend but 1"):

@@ -80,9 +80,9 @@ class Poisoned:
     def __init__(self, source: Source, every: int = 7) -> None:
         self.source, self.every, self.drawn = source, every, 0
 
-    def draw(self, rng: np.random.Generator) -> Batch:
+    def draw(self, rng: np.random.Generator, progress: float = 1.0) -> Batch:
         self.drawn += 1
-        batch = self.source.draw(rng)
+        batch = self.source.draw(rng, progress)
         assert isinstance(batch, Batch)
         if self.drawn != self.every:
             return batch
@@ -96,9 +96,9 @@ class Late:
     def __init__(self, source: Source, seconds: float = 1.0) -> None:
         self.source, self.seconds = source, seconds
 
-    def draw(self, rng: np.random.Generator) -> Batch:
+    def draw(self, rng: np.random.Generator, progress: float = 1.0) -> Batch:
         time.sleep(self.seconds)
-        batch = self.source.draw(rng)
+        batch = self.source.draw(rng, progress)
         assert isinstance(batch, Batch)
         return batch
 

@@ -16,8 +16,9 @@ from tests import learnt
 from tests.engine import small
 from tests.engine.small import bar_notes
 from trainer.corpus import Corpus
-from trainer.evaluate import FIGURES, between, coherence, copies, evaluate, sliders
+from trainer.evaluate import between, coherence, copies, evaluate, sliders
 from trainer.evaluate.definitions import DEFINITIONS, define
+from trainer.evaluate.run import USUAL
 from trainer.evaluate.windows import Window
 
 
@@ -178,7 +179,7 @@ def test_every_group_on_any_folder_with_intervals_definitions_and_what_plots_dra
     for i in range(3):
         midi.write(small.score(16, shift=i), tmp_path / f"{i}.mid")
     reference = Corpus.build(tmp_path, tmp_path / "cache")
-    job = evaluate(session, tmp_path, figures=tuple(FIGURES), bars=range(1), reference=reference, resamples=50)
+    job = evaluate(session, tmp_path, figures=USUAL, bars=range(1), reference=reference, resamples=50)
     names = set()
     while True:
         try:
