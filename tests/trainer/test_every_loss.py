@@ -363,7 +363,7 @@ TRIALS: dict[str, Trial] = {
     "top_line": Trial(measured.outer_error(np.max), 0.5),
     "bass_line": Trial(measured.outer_error(np.min), 0.5),
     "note_overlap": Trial(measured.f1_error, 0.5),
-    "bar_similarity": Trial(measured.repetition_error, 0.7),
+    "bar_similarity": Trial(measured.repetition_error, 0.7, rate=1e-2),
     "harmony_over_time": Trial(measured.sounding_error, 0.7, **DRAWN),
     "duration_distance": Trial(measured.field_error("duration", octaves), 0.6),
     "velocity_distance": Trial(measured.field_error("velocity"), 0.5),
