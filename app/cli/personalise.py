@@ -36,8 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    from engine.checkpoint import Checkpoint
+    from engine.session import STARTER
+    from trainer.audition import Audition
+    from trainer.monitor import monitored
     from trainer.personalise import personalise
 
+    base = args.model or STARTER
     steps = personalise(
         args.model,
         args.input,
@@ -51,5 +56,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         cache=args.cache,
         accelerator={"cuda": "gpu"}.get(args.device, args.device),
     )
+    if args.kind != "instant":  # too short to be watched
+        audition = Audition(args.out, base=base if args.kind == "adapter" else None)
+        steps = monitored(steps, Checkpoint(base).config, args.out, audition=audition)
     done = follow(steps)
     return {**done, **json.loads((args.out / "result.json").read_text(encoding="utf-8")), "out": args.out}
