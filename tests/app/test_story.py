@@ -184,7 +184,7 @@ def heard_share(report: dict[str, Any], sound: Any, rate: int, onsets: ModuleTyp
 
 
 def ceiling(out: Path, report: dict[str, Any], onsets: ModuleType) -> float:
-    """What the same ear hears of the same notes rendered to a file: soft notes and doublings are harder for it than for us."""
+    """What the same ear hears of the same notes rendered to a file: soft notes are harder for it than for us."""
     render(midi.read(out / "morphed.mid"), out / "morphed.wav")
     with wave.open(str(out / "morphed.wav")) as file:
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
