@@ -78,7 +78,7 @@ class ModelConfig:
     prior_flows: int = 4  # coupling layers of the flow
     prior_dim: int = 256  # width of the conditional prior over bars
     prior_layers: int = 6
-    prior_steps: int = 8  # of its solver, two passes each, for a window of sixteen bars
+    prior_steps: int = 5  # of its solver, two passes each, for a window of sixteen bars
     upper_prior: str = "level"  # of new phrase and piece latents: the level's own, or "fitted" to those music has
     refiner: bool = False  # with a part that writes drafted notes anew, one by one
     refiner_dim: int = 128  # its width
