@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
+from app.sound.clock import Follower
+from app.sound.outputs import Output
 from app.sound.ports import Port, Status
 from app.sound.transport import LOOK_AHEAD_SECONDS, Transport
 from engine.score.score import Score
@@ -27,6 +29,7 @@ class Player(QObject):
         super().__init__(parent)
         self._transport = transport or Transport(score)
         self._told = self._transport.state
+        self._is_led = False  # by another's clock
         self._statuses: dict[Port, Status] = {}
         self._timer = QTimer(self, timerType=Qt.TimerType.PreciseTimer, interval=IDLE_MILLISECONDS)
         self._timer.timeout.connect(self._feed)
@@ -87,6 +90,45 @@ class Player(QObject):
         self._statuses = {port: status for port, status in self._statuses.items() if port in ports}
         self._tell()
 
+    def set_outputs(self, outputs: Sequence[Output]) -> None:
+        """Where the music goes, part by part."""
+        self._transport.set_outputs(outputs)
+        ports = self._transport.ports
+        self._statuses = {port: status for port, status in self._statuses.items() if port in ports}
+        self._tell()
+
+    def follow(self, follower: Follower | None) -> None:
+        """Play behind another program's clock, or freely again with None."""
+        self._transport.follow(follower)
+        self._is_led = follower is not None
+        self._tell()
+        self._set_pace()
+
+    def set_count_in(self, bars: int, clicker: Port | None) -> None:
+        """Click so many bars to this port before playing from a standstill."""
+        self._transport.count_in_bars, self._transport.clicker = bars, clicker
+
+    def set_endless(self, endless: bool) -> None:
+        """Whether playing goes on past the end of the piece, from the next start on."""
+        self._transport.endless = endless
+
+    def tick_at(self, moment: float) -> float:
+        """The tick heard at a moment (seconds on `app.sound.ports.now`), now or just before."""
+        return self._transport.tick_at(moment)
+
+    def moment_of(self, tick: float) -> float | None:
+        """When a tick that comes soon is heard; None when nothing plays."""
+        return self._transport.moment_of(tick)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """Every port the music goes to."""
+        return self._transport.ports
+
+    def feed(self) -> None:
+        """Look after everything now: another's clock has said something."""
+        self._feed()
+
     def set_look_ahead(self, seconds: float = LOOK_AHEAD_SECONDS) -> None:
         """How far ahead the ports are fed: 2 s while torch is imported, the default otherwise."""
         self._transport.look_ahead = seconds
@@ -119,5 +161,9 @@ class Player(QObject):
         state = self._transport.state
         if state is not self._told:
             self._told = state
-            self._timer.setInterval(FEED_MILLISECONDS if state.value == "playing" else IDLE_MILLISECONDS)
+            self._set_pace()
             self.state_changed.emit(state.value)
+
+    def _set_pace(self) -> None:
+        busy = self.is_playing or self._is_led
+        self._timer.setInterval(FEED_MILLISECONDS if busy else IDLE_MILLISECONDS)

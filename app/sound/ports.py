@@ -20,6 +20,8 @@ CHANNELS = range(16)
 DRUM_CHANNEL = 9
 NOTE_OFF, NOTE_ON, KEY_PRESSURE, CONTROL, PROGRAM, PRESSURE, BEND = 0x80, 0x90, 0xA0, 0xB0, 0xC0, 0xD0, 0xE0
 SYSEX = 0xF0
+PULSE, START, CONTINUE, STOP = b"\xf8", b"\xfa", b"\xfb", b"\xfc"  # MIDI clock: 24 pulses a quarter
+SONG_POSITION = 0xF2  # and two bytes: sixteenths from the beginning
 BANK, SUSTAIN, SOUND_OFF, RESET_CONTROLLERS, NOTES_OFF = 0, 64, 120, 121, 123
 
 

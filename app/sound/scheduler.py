@@ -8,25 +8,70 @@ also when the score that held it has been replaced.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from app.sound.ports import NOTE_OFF, NOTE_ON, SYSEX, Timed, state_key
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from app.sound.ports import (
+    CONTINUE,
+    NOTE_OFF,
+    NOTE_ON,
+    PULSE,
+    SONG_POSITION,
+    START,
+    STOP,
+    SYSEX,
+    Timed,
+    state_key,
+)
 from app.sound.timeline import State, Timeline, is_registered, track_state
 from engine.score.score import Score
+from engine.score.timing import CLOCKS_PER_QUARTER
 
 SHIFT_BEATS = 1 / 8  # a note that a new score moves by less than this is the same note and is not struck again
 LEAST_LOOP_BEATS = 1 / 8
+CUE_SECONDS = 0.002  # start and continue go out so long before the pulse they announce
+MOST_SIXTEENTHS = 2**14 - 1  # what a song position can say
+REMEMBERED_SECONDS = 1.0  # how long ago a key may have been pressed whose place is asked for
+
+
+class Tempi(Protocol):
+    """A map between ticks and seconds: a score's own, or a steady pace set from outside."""
+
+    def to_seconds(self, ticks: ArrayLike) -> NDArray[np.float64]:
+        """Seconds at each tick."""
+
+    def to_ticks(self, seconds: ArrayLike) -> NDArray[np.float64]:
+        """Ticks at each second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """So many ticks a second, whatever the score says."""
+
+    rate: float
+
+    def to_seconds(self, ticks: ArrayLike) -> NDArray[np.float64]:
+        """Seconds at each tick."""
+        return np.asarray(ticks, dtype=np.float64) / self.rate
+
+    def to_ticks(self, seconds: ArrayLike) -> NDArray[np.float64]:
+        """Ticks at each second."""
+        return np.asarray(seconds, dtype=np.float64) * self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """From the moment `wall` on, playing goes on from `tick` of `timeline`."""
+    """From the moment `wall` on, playing goes on from `tick` at the pace of `tempi`."""
 
     wall: float
     tick: float
-    timeline: Timeline
+    tempi: Tempi
 
 
 @dataclass(slots=True)
@@ -50,9 +95,15 @@ class Scheduler:
         wall: float,
         loop: tuple[int, int] | None = None,
         timeline: Timeline | None = None,  # of this score, where there is one already
+        clock: bool = False,  # send the MIDI clock as well
+        until: float = 0.0,  # play on to this tick even when no note is left
     ) -> None:
         self._timeline = timeline or Timeline.of(score)
-        self._segments = deque([Segment(wall, tick, self._timeline)])
+        self._tempi: Tempi = self._timeline.tempo
+        self._is_steered = False
+        self._clock, self._until = clock, until
+        self._clock_from, self._cue, self._clock_runs = 0.0, False, False
+        self._segments = deque([Segment(wall, tick, self._tempi)])
         self._tick, self._wall = tick, wall  # handed out up to here
         self._sounding: dict[Key, Sounding] = {}
         self._struck: dict[tuple[Key, int], float] = {}  # (key, onset) that counts as struck already -> its end
@@ -60,7 +111,13 @@ class Scheduler:
         self._sequence: list[bytes] = []  # (N)RPN messages the ports have had
         self._chase_from: float | None = tick
         self._loop: tuple[int, int] | None = None
+        self._set_clock(tick)
         self.set_loop(loop)
+
+    @property
+    def tick(self) -> float:
+        """Everything before this tick has been handed out."""
+        return self._tick
 
     @property
     def wall(self) -> float:
@@ -77,12 +134,16 @@ class Scheduler:
         return [*self._state.values(), *self._sequence]
 
     def position(self, wall: float) -> float:
-        """Tick heard at the moment `wall`."""
-        while len(self._segments) > 1 and self._segments[1].wall <= wall:
+        """Tick heard at the moment `wall`, now or a moment ago."""
+        while len(self._segments) > 1 and self._segments[1].wall <= wall - REMEMBERED_SECONDS:
             self._segments.popleft()
-        here = self._segments[0]
-        tempo = here.timeline.tempo
-        return float(tempo.to_ticks(tempo.to_seconds(here.tick) + max(wall - here.wall, 0.0)))
+        here = next((s for s in reversed(self._segments) if s.wall <= wall), self._segments[0])
+        return float(here.tempi.to_ticks(here.tempi.to_seconds(here.tick) + max(wall - here.wall, 0.0)))
+
+    def steer(self, rate: float) -> None:
+        """Go on at so many ticks a second, whatever the score's own tempi are."""
+        self._tempi, self._is_steered = Steady(rate), True
+        self._begin(self._wall, self._tick)
 
     def set_loop(self, loop: tuple[int, int] | None) -> None:
         """Repeat the ticks [a, b) from now on; None plays on."""
@@ -100,12 +161,18 @@ class Scheduler:
         timeline = Timeline.of(score, self._timeline)
         if scale != 1:
             self._tick *= scale
+            self._clock_from *= scale
+            self._until *= scale
+            if isinstance(self._tempi, Steady):
+                self._tempi = Steady(self._tempi.rate * scale)
             for note in self._sounding.values():
                 note.onset, note.end = note.onset * scale, note.end * scale
         if timeline.initial is not self._timeline.initial:  # other events or other instruments
             self._chase_from = self._tick
         self._struck = {}
         self._timeline = timeline
+        if not self._is_steered:
+            self._tempi = timeline.tempo
         self._begin(self._wall, self._tick)
         self._adopt()
 
@@ -130,7 +197,7 @@ class Scheduler:
         """Messages due before the moment `wall` and not handed out yet, in order of time."""
         out: list[Timed] = []
         while self._wall < wall and not self._is_over():
-            tempo = self._timeline.tempo
+            tempo = self._tempi
             here = float(tempo.to_seconds(self._tick))
             stop = float(tempo.to_ticks(here + wall - self._wall))
             loop = self._loop_ahead()
@@ -139,17 +206,18 @@ class Scheduler:
             ends = self._ends_at(stop)
             messages = list(self._messages(self._tick, stop, wraps or ends))
             moments = self._wall + (tempo.to_seconds([tick for tick, _ in messages]) - here)
-            out += [(float(moment), data) for moment, (_, data) in zip(moments, messages, strict=True)]
+            out += [(_announced(float(t), data), data) for t, (_, data) in zip(moments, messages, strict=True)]
             self._wall = self._wall + float(tempo.to_seconds(stop)) - here if wraps or ends else wall
             self._tick = stop
             if loop and wraps:
                 self._begin(self._wall, loop[0])
                 self._chase_from = self._tick
+                self._set_clock(self._tick)
         return out
 
     def _begin(self, wall: float, tick: float) -> None:
         self._wall, self._tick = wall, tick
-        self._segments.append(Segment(wall, tick, self._timeline))
+        self._segments.append(Segment(wall, tick, self._tempi))
 
     def _loop_ahead(self) -> tuple[int, int] | None:
         """The loop, unless playing is already past its end and so goes on to the end of the piece."""
@@ -157,7 +225,7 @@ class Scheduler:
 
     def _last_tick(self) -> float:
         """Where the music ends: the last note of the score or one that still sounds."""
-        return max([self._timeline.end_tick, *(note.end for note in self._sounding.values())])
+        return max([self._timeline.end_tick, self._until, *(note.end for note in self._sounding.values())])
 
     def _ends_at(self, tick: float) -> bool:
         return self._loop_ahead() is None and tick >= self._last_tick()
@@ -170,10 +238,14 @@ class Scheduler:
         yield from self._chase()
         notes = ((int(row["tick"]), 1, row) for row in self._timeline.notes_between(start, stop))
         events = ((event.tick, 0, event) for event in self._timeline.events_between(start, stop))
-        for tick, is_note, item in heapq.merge(events, notes, key=lambda entry: entry[:2]):
+        pulses = ((tick, -1, data) for tick, data in self._pulses(start, stop))
+        for tick, kind, item in heapq.merge(pulses, events, notes, key=lambda entry: entry[:2]):
+            if kind < 0:
+                yield tick, item
+                continue
             yield from self._offs(tick)
-            if is_note:
-                yield from self._strike(tick, item)
+            if kind:
+                yield from self._strike(int(tick), item)
             else:
                 track_state(self._state, item.data)
                 if is_registered(item.data):
@@ -185,6 +257,33 @@ class Scheduler:
                 yield self._off(stop, key)
         else:
             yield from self._offs(stop, inclusive=False)
+
+    def _set_clock(self, tick: float) -> None:
+        """Let the clock go on from the first sixteenth at or after a tick: a song position says nothing finer."""
+        sixteenth = self._timeline.score.ticks_per_quarter / 4
+        self._clock_from, self._cue = math.ceil(tick / sixteenth - 1e-6) * sixteenth, self._clock
+
+    def _pulses(self, start: float, stop: float) -> Iterator[tuple[float, bytes]]:
+        """The clock's messages for [start, stop): where it begins, and 24 pulses a quarter."""
+        if not self._clock:
+            return
+        quarter = self._timeline.score.ticks_per_quarter
+        if self._cue and start <= self._clock_from < stop:
+            if self._clock_runs:  # a loop begins again
+                yield self._clock_from, STOP
+            self._cue, self._clock_runs = False, True
+            sixteenths = min(round(self._clock_from * 4 / quarter), MOST_SIXTEENTHS)
+            if sixteenths == 0:
+                yield self._clock_from, START
+            else:
+                yield self._clock_from, bytes((SONG_POSITION, sixteenths & 127, sixteenths >> 7))
+                yield self._clock_from, CONTINUE
+        first = math.floor(max(start, self._clock_from) * CLOCKS_PER_QUARTER / quarter)
+        last = math.ceil(stop * CLOCKS_PER_QUARTER / quarter)
+        for number in range(first, last + 1):
+            tick = number * quarter / CLOCKS_PER_QUARTER
+            if max(start, self._clock_from) <= tick < stop:
+                yield tick, PULSE
 
     def _chase(self) -> Iterator[tuple[float, bytes]]:
         """After a jump: what would hold here had the piece been played from its beginning, and does not yet."""
@@ -225,6 +324,11 @@ class Scheduler:
     def _off(self, tick: float, key: Key) -> tuple[float, bytes]:
         del self._sounding[key]
         return tick, bytes((NOTE_OFF | key[0], key[1] & 127, 64))
+
+
+def _announced(moment: float, message: bytes) -> float:
+    """When a message goes out: what announces a pulse, before it."""
+    return moment - CUE_SECONDS if message in (START, CONTINUE, STOP) or message[0] == SONG_POSITION else moment
 
 
 def _end(row: object) -> float:

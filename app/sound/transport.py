@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 
+from app.sound.clock import Follower
+from app.sound.outputs import WHOLE, Output, View, count_in
 from app.sound.ports import NOTE_OFF, NOTE_ON, Port, Timed, now
 from app.sound.scheduler import Scheduler
 from app.sound.timeline import Timeline
@@ -17,6 +19,10 @@ from engine.score.score import Score
 START_SECONDS = 0.05  # from play() to the first note: what a port needs to be on time
 LOOK_AHEAD_SECONDS = 0.5
 LATE_SECONDS = 0.25  # later than this, playing goes on where it was instead of catching up
+FOLLOW_SECONDS = 0.15  # the look-ahead behind another's clock: what has been handed out can no longer follow
+STEER_SECONDS = 0.15  # in so long playing is where the other's clock is
+JUMP_QUARTERS = 0.5  # farther off than this, playing begins anew there
+PACES = (0.2, 5.0)  # of the other's tempo: how slowly and how fast playing may go to get there
 
 
 class State(Enum):
@@ -38,8 +44,14 @@ class Transport:
         self._clock = clock
         self._score = score
         self._timeline = Timeline.of(score)
-        self._ports: tuple[Port, ...] = ()
-        self._scheduler: Scheduler | None = None  # while playing
+        self._outputs: tuple[Output, ...] = ()
+        self._scheduler: Scheduler | None = None  # while playing; of the whole piece
+        self._others: dict[tuple[View, bool], Scheduler] = {}  # by (view, clock), beside it
+        self._follower: Follower | None = None
+        self._jumps = 0  # of the follower, seen so far
+        self.count_in_bars = 0  # clicks before playing from a standstill
+        self.clicker: Port | None = None  # where they sound
+        self.endless = False  # go on when the piece has ended: somebody records
         self._tick = 0.0  # where playing begins
         self._origin = 0.0  # where stop returns to
         self._loop: tuple[int, int] | None = None
@@ -54,7 +66,7 @@ class Transport:
     @property
     def ports(self) -> tuple[Port, ...]:
         """Where the music goes."""
-        return self._ports
+        return tuple(dict.fromkeys(output.port for output in self._outputs))
 
     @property
     def score(self) -> Score:
@@ -63,19 +75,37 @@ class Transport:
 
     def position_tick(self) -> float:
         """The tick heard now."""
-        return self._scheduler.position(self._clock()) if self._scheduler else self._tick
+        return self.tick_at(self._clock())
+
+    def tick_at(self, moment: float) -> float:
+        """The tick heard at a moment (seconds), now or just before."""
+        return self._scheduler.position(moment) if self._scheduler else self._tick
+
+    def moment_of(self, tick: float) -> float | None:
+        """When a tick that comes soon is heard, if playing goes on as it does; None when nothing plays."""
+        if not self._scheduler:
+            return None
+        here, moment = self.position_tick(), self._clock()
+        tempo = self._timeline.tempo
+        if self._follower and (pace := self._follower.quarters_a_second):
+            return moment + (tick - here) / (pace * self._score.ticks_per_quarter)
+        return moment + float(tempo.to_seconds(tick) - tempo.to_seconds(here))
 
     # ------------------------------------------------------------ the transport's buttons
 
     def play(self) -> None:
-        """Play from the position; from the beginning when it stands at the end."""
-        if self._scheduler:
+        """Play from the position; from the beginning when it stands at the end. Behind another's clock, that plays."""
+        if self._scheduler or self._follower:
             return
-        if self._tick >= self._timeline.end_tick:
+        if self._tick >= self._timeline.end_tick and not self.endless:
             self._tick = self._loop[0] if self._loop else 0.0
         if self.state is State.STOPPED:
             self._origin = self._tick
-        self._start(self._tick)
+        began = self._clock() + START_SECONDS
+        if self.count_in_bars and self.clicker:
+            clicks, began = count_in(self._score, self._tick, self.count_in_bars, began)
+            self.clicker.send(clicks)
+        self._start(self._tick, began)
 
     def pause(self) -> None:
         """Fall silent and stay at the position."""
@@ -93,13 +123,13 @@ class Transport:
         self._tick = self._origin = max(float(tick), 0.0)
         if self._scheduler:
             self._halt()
-            self._start(self._tick)
+            self._start(self._tick, self._clock() + START_SECONDS)
 
     def set_loop(self, loop: tuple[int, int] | None) -> None:
         """Repeat the ticks [a, b), or None."""
         self._loop = loop
-        if self._scheduler:
-            self._scheduler.set_loop(loop)
+        for scheduler in self._schedulers() if not self._follower else ():
+            scheduler.set_loop(loop)
 
     def set_score(self, score: Score) -> None:
         """Play this score from now on; while playing it takes over after what the ports already have."""
@@ -108,73 +138,151 @@ class Transport:
         self._score, self._timeline = score, Timeline.of(score, self._timeline)
         if self._scheduler:
             self._scheduler.replace(score)
+        for (view, _), scheduler in self._others.items():
+            scheduler.replace(view(score))
 
     def set_ports(self, ports: Sequence[Port]) -> None:
-        """Play to these ports; those that are no longer among them fall silent, new ones join in."""
-        for port in self._ports:
-            if port not in ports:
-                port.silence()
-        joining = [port for port in ports if port not in self._ports]
-        self._ports = tuple(ports)
+        """Play the whole piece to these ports."""
+        self.set_outputs([Output(port) for port in ports])
+
+    def set_outputs(self, outputs: Sequence[Output]) -> None:
+        """Play to these outputs; ports that no longer play what they did fall silent, new ones join in."""
+        before, self._outputs = self._outputs, tuple(outputs)
+        for port in dict.fromkeys(output.port for output in before if output not in self._outputs):
+            port.silence()
         if self._scheduler:
             moment = self._clock()
-            for port in joining:
-                port.send([(moment, data) for data in self._scheduler.state()])
+            for output in self._outputs:
+                key = output.view, output.clock
+                known = self._scheduler if key == (WHOLE, False) else self._others.get(key)
+                if known and output not in before:
+                    output.port.send([(moment, data) for data in known.state()])
+            self._make_others()
+
+    def follow(self, follower: Follower | None) -> None:
+        """Play behind another's clock: it starts, stops, places and paces the music; None plays freely again."""
+        if self._scheduler:
+            self.pause()
+        self._follower = follower
+        self._jumps = follower.jumps if follower else 0
 
     def panic(self) -> None:
         """Pause, and all notes off everywhere."""
         self.pause()
-        for port in self._ports:
+        for port in self.ports:
             port.panic()
 
     def audition(self, track: int, pitch: int, velocity: int = 90, seconds: float = 0.3) -> None:
         """Sound one note now, in the voice of a track."""
-        timeline = self._timeline
-        channel = timeline.channels[track] if track < len(timeline.channels) else 0
         moment = self._clock()
-        batch: list[Timed] = []
-        if not self._scheduler:
-            batch = [(moment, data) for key, data in timeline.state_at(self._tick).items() if key[0] & 15 == channel]
-        batch.append((moment, bytes((NOTE_ON | channel, pitch & 127, velocity & 127))))
-        batch.append((moment + seconds, bytes((NOTE_OFF | channel, pitch & 127, 64))))
-        self._send(batch)
+        for output in self._outputs:
+            channel = output.view.channel(self._score, track)
+            if channel is None:
+                continue
+            batch: list[Timed] = []
+            if not self._scheduler:
+                state = Timeline.of(output.view(self._score)).state_at(self._tick)
+                batch = [(moment, data) for key, data in state.items() if key[0] & 15 == channel]
+            batch.append((moment, bytes((NOTE_ON | channel, pitch & 127, velocity & 127))))
+            batch.append((moment + seconds, bytes((NOTE_OFF | channel, pitch & 127, 64))))
+            output.port.send(batch)
 
     # ------------------------------------------------------------ time
 
     def feed(self) -> None:
         """Hand the ports what falls due within the look-ahead; call it several times per look-ahead."""
-        for port in self._ports:
+        for port in self.ports:
             port.poll()
+        moment = self._clock()
+        if self._follower:
+            self._go_along(self._follower, moment)
         if not self._scheduler:
             return
-        moment = self._clock()
         end = self._scheduler.end_wall
         if end is not None:
             if moment >= end:
                 self.stop()
             return
         if moment > self._scheduler.wall + LATE_SECONDS:
-            self._scheduler.delay(moment + START_SECONDS)
-        self._send(self._scheduler.advance(moment + self.look_ahead))
+            for scheduler in self._schedulers():
+                scheduler.delay(moment + START_SECONDS)
+        self._hand_out(moment + (FOLLOW_SECONDS if self._follower else self.look_ahead))
 
     def close(self) -> None:
         """Fall silent and close every port."""
         self._halt()
-        for port in self._ports:
+        for port in self.ports:
             port.close()
-        self._ports = ()
+        self._outputs = ()
 
-    def _start(self, tick: float) -> None:
-        began = self._clock() + START_SECONDS
-        self._scheduler = Scheduler(self._score, tick, began, self._loop, self._timeline)
+    def _schedulers(self) -> list[Scheduler]:
+        return [self._scheduler, *self._others.values()] if self._scheduler else []
+
+    def _start(self, tick: float, began: float) -> None:
+        until = float("inf") if self.endless else 0.0
+        self._scheduler = Scheduler(self._score, tick, began, self._loop, self._timeline, until=until)
+        self._make_others()
         self.feed()
+
+    def _make_others(self) -> None:
+        """Have a scheduler for whatever an output plays that is not simply the whole piece."""
+        assert self._scheduler is not None
+        until = float("inf") if self.endless or self._follower else float(self._timeline.end_tick)
+        loop = None if self._follower else self._loop
+        tick, wall = self._scheduler.tick, self._scheduler.wall
+        wanted = {(o.view, o.clock) for o in self._outputs} - {(WHOLE, False)}
+        self._others = {
+            (view, clock): self._others.get((view, clock))
+            or Scheduler(view(self._score), tick, wall, loop, clock=clock, until=until)
+            for view, clock in wanted
+        }
 
     def _halt(self) -> None:
         self._scheduler = None
-        for port in self._ports:
+        self._others = {}
+        for port in self.ports:
             port.silence()
 
-    def _send(self, batch: Sequence[Timed]) -> None:
-        if batch:
-            for port in self._ports:
-                port.send(batch)
+    def _hand_out(self, until: float) -> None:
+        """Give every output what falls due before the moment `until`; beyond the end of the piece nothing more."""
+        assert self._scheduler is not None
+        batches: dict[tuple[View, bool], list[Timed]] = {(WHOLE, False): self._scheduler.advance(until)}
+        end = self._scheduler.end_wall
+        for key, scheduler in self._others.items():
+            batches[key] = scheduler.advance(until if end is None else min(end, until))
+        for output in self._outputs:
+            if batch := batches[output.view, output.clock]:
+                output.port.send(batch)
+
+    # ------------------------------------------------------------ behind another's clock
+
+    def _go_along(self, follower: Follower, moment: float) -> None:
+        """Start, stop, go elsewhere or change pace as the other does."""
+        quarter = self._score.ticks_per_quarter
+        own = 1 / (float(self._timeline.tempo.per_tick[0]) * quarter)
+        if not follower.is_running(moment):
+            if self._scheduler:
+                self.pause()
+            return
+        anew = follower.jumps != self._jumps
+        self._jumps = follower.jumps
+        if self._scheduler:
+            off = follower.quarters(self._scheduler.wall, own) - self._scheduler.tick / quarter
+            if anew or abs(off) > JUMP_QUARTERS:
+                self._halt()
+        if not self._scheduler:
+            begins = follower.place if anew else follower.quarters(moment, own)
+            self._tick = self._origin = max(begins * quarter, 0.0)
+            self._start_behind(moment)
+        assert self._scheduler is not None
+        pace = (follower.quarters_a_second or own) * quarter
+        wanted = follower.quarters(self._scheduler.wall + STEER_SECONDS, own) * quarter
+        rate = (wanted - self._scheduler.tick) / STEER_SECONDS
+        for scheduler in self._schedulers():
+            scheduler.steer(min(max(rate, PACES[0] * pace), PACES[1] * pace))
+
+    def _start_behind(self, moment: float) -> None:
+        """Begin at once, a little late as it is; nothing is handed out before the pace is set."""
+        until = float("inf")  # the other decides where the song ends, and whether it loops
+        self._scheduler = Scheduler(self._score, self._tick, moment, None, self._timeline, until=until)
+        self._make_others()

@@ -6,13 +6,14 @@ Everything else (bars, scores, threads, windows) is real.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from app.sound.ports import Status, Timed
 from app.worker import Engine
 from engine.attributes import SPECS, measure
 from engine.errors import MorphonyError
@@ -121,3 +122,26 @@ def apply(piece: Piece, done: list[BarsDone]) -> Score:
 def open_engine(model: Path | None = None, adapter: Path | None = None) -> Engine:
     """An engine that is ready at once."""
     return Engine("cpu: a model of the tests", "0" * 8, specs(), encode, Request, morph, apply)
+
+
+class Box:
+    """A sound port that works and keeps what it was sent."""
+
+    status = Status(True, "A box, for tests.")
+
+    def __init__(self) -> None:
+        self.sent: list[Timed] = []
+        self.silences = 0
+
+    def send(self, events: Sequence[Timed]) -> None:
+        self.sent += events
+
+    def silence(self) -> None:
+        self.silences += 1
+
+    def panic(self) -> None:
+        self.silences += 1
+
+    def poll(self) -> None: ...
+
+    def close(self) -> None: ...

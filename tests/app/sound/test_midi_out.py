@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.sound import midi_process
+from app.sound import midi_device
 from app.sound.midi_out import MidiOut, list_ports
 from app.sound.ports import Timed, is_note_off, is_note_on, now
 from app.sound.transport import State, Transport
@@ -308,4 +308,4 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(jack_server: str) 
 )
 def test_a_port_is_found_by_its_name_whatever_its_number(wanted: str, found: int | None) -> None:
     names = ["Midi Through:Midi Through Port-0 14:0", "Synth:in 20:0", "Another:other 28:0"]
-    assert midi_process.find_port(names, wanted) == found
+    assert midi_device.find_port(names, wanted) == found
