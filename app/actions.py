@@ -45,7 +45,7 @@ VERBS = (
     Verb("palette", "Find a command…", ("Ctrl+P",), "Help"),
 )
 
-MENUS = ("File", "Edit", "Play", "View", "Help")
+MENUS = ("File", "Edit", "Notes", "Play", "View", "Help")
 
 GESTURES = {
     "Mouse": (
@@ -53,6 +53,10 @@ GESTURES = {
         ("Select, add", "Drag on empty, Shift+drag"),
         ("Copy, erase", "Ctrl+drag, right-drag"),
         ("Move, without snapping", "Drag, Alt+drag"),
+        ("Change length", "Drag an edge of a note"),
+        ("Velocity, a straight ramp", "Drag in the lane, Shift+drag"),
+        ("Velocity of a note", "Wheel on a chosen one, Alt+wheel"),
+        ("Move the playhead", "Click in the ruler"),
         ("Zoom time, zoom pitch", "Ctrl+wheel, Ctrl+Shift+wheel"),
         ("Scroll, pan", "Wheel, Shift+wheel, middle-drag"),
         ("Choose bars", "Drag in the ruler"),

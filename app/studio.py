@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication
 
 from app import theme
 from app.autosave import Autosave, default_folder
+from app.commands import commands, fill_menus
 from app.document import Document
 from app.files import Files
 from app.lights import EngineLight, SoundLights
@@ -65,6 +66,7 @@ class Studio(QObject):
         self.window = Window()
         self.roll = RollView(self.document)
         self.window.set_roll(self.roll)
+        fill_menus(self.window.menus, self.roll.action)
         # What is heard
         self.player = Player(self.document.score, self)
         self.playback = Playback(self.document, self.player, self.roll, self.window)
@@ -297,7 +299,7 @@ class Studio(QObject):
         """The searchable list of commands."""
         from app.panels.sheets import Palette
 
-        palette = Palette(self.window.actions_by_name, self.window)
+        palette = Palette(commands(self.window.actions_by_name, self.roll.action), self.window)
         palette.move(self.window.mapToGlobal(self.window.rect().center() - palette.rect().center()))
         palette.show()
 

@@ -65,8 +65,8 @@ class Window(QMainWindow):
     def _lay_out(self) -> None:
         menus = QMenuBar()
         menus.setNativeMenuBar(True)
-        for name in MENUS:
-            menu = menus.addMenu(self.tr(name))
+        self.menus = {name: menus.addMenu(self.tr(name)) for name in MENUS}
+        for name, menu in self.menus.items():
             for verb in VERBS:
                 if verb.menu == name:
                     if verb.line_before:

@@ -1,24 +1,29 @@
-"""The sheet of keys and gestures (F1) and the searchable palette (Ctrl+P), both made from `app.actions`."""
+"""The sheet of keys and gestures (F1) and the searchable palette (Ctrl+P), both made from the tables of
+`app.actions` and `app.roll.shortcuts`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtGui import QColor, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
     QGridLayout,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
+    QTreeWidget,
+    QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from app import theme
 from app.actions import GESTURES, MENUS, VERBS
+from app.commands import OF_THE_WINDOW, Command
 from app.roll.shortcuts import SHORTCUTS
 
 
@@ -31,7 +36,7 @@ class ShortcutSheet(QDialog):
         window = {menu: [(v.text, ", ".join(v.keys)) for v in VERBS if v.menu == menu and v.keys] for menu in MENUS}
         roll: dict[str, list[tuple[str, str]]] = {}
         for shortcut in SHORTCUTS:
-            if shortcut.group != "Play":  # the window has these keys
+            if shortcut.group != OF_THE_WINDOW:
                 roll.setdefault(f"Roll: {shortcut.group.lower()}", []).append((shortcut.text, ", ".join(shortcut.keys)))
         titles = list(roll)
         first, second = titles[: len(titles) // 2], titles[len(titles) // 2 :]
@@ -65,19 +70,29 @@ class ShortcutSheet(QDialog):
 
 
 class Palette(QDialog):
-    """Type a few letters, Enter does it."""
+    """Type a few letters, Enter does it. What cannot be done now is there too, dim, and says why."""
 
-    def __init__(self, actions: Mapping[str, QAction], parent: QWidget | None = None) -> None:
+    def __init__(self, commands: Iterable[Command], parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setObjectName("popover")
+        self.setAccessibleName(self.tr("Find a command"))
         self.setFixedSize(440, 376)
-        self._actions = actions
+        self._commands = [command for command in commands if command.name != "palette"]
         self.search = QLineEdit()
         self.search.setPlaceholderText(self.tr("Find a command"))
+        self.search.setAccessibleName(self.tr("Find a command"))
         self.search.textChanged.connect(self._filter)
         self.search.installEventFilter(self)
-        self.found = QListWidget()
+        self.found = QTreeWidget()
+        self.found.setObjectName("palette")
+        self.found.setColumnCount(2)
+        self.found.setHeaderHidden(True)
+        self.found.setRootIsDecorated(False)
+        self.found.setAccessibleName(self.tr("Commands"))
         self.found.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.found.header().setStretchLastSection(False)
+        self.found.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.found.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.found.itemClicked.connect(self._run)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
@@ -89,19 +104,31 @@ class Palette(QDialog):
 
     def _filter(self, text: str) -> None:
         self.found.clear()
-        for verb in VERBS:
-            action = self._actions[verb.name]
-            fits = all(word in verb.text.lower() for word in text.lower().split())
-            if fits and verb.name != "palette" and action.isEnabled():
-                item = QListWidgetItem(verb.text.rstrip("…") + (f"     {verb.keys[0]}" if verb.keys else ""))
-                item.setData(Qt.ItemDataRole.UserRole, verb.name)
-                self.found.addItem(item)
-        self.found.setCurrentRow(0)
+        words = text.lower().split()
+        fitting = [c for c in self._commands if all(word in c.text.lower() for word in words)]
+        fitting.sort(key=lambda c: not c.action.isEnabled())  # what can be done comes first
+        for command in fitting:
+            item = QTreeWidgetItem([command.text, command.key])
+            item.setData(0, Qt.ItemDataRole.UserRole, command)
+            item.setForeground(1, QColor(theme.current().text_dim))
+            if not command.action.isEnabled():
+                item.setDisabled(True)
+                why = command.action.toolTip()
+                item.setText(0, f"{command.text}: {why}" if why != command.action.text() else command.text)
+                item.setToolTip(0, why)
+            self.found.addTopLevelItem(item)
+        self.found.setCurrentItem(self.found.topLevelItem(0))
 
-    def _run(self, item: QListWidgetItem | None) -> None:
+    def _run(self, item: QTreeWidgetItem | None) -> None:
+        if item is None or item.isDisabled():
+            return
         self.close()
-        if item is not None:
-            self._actions[item.data(Qt.ItemDataRole.UserRole)].trigger()
+        item.data(0, Qt.ItemDataRole.UserRole).action.trigger()
+
+    def _step(self, by: int) -> None:
+        count = max(self.found.topLevelItemCount(), 1)
+        here = self.found.indexOfTopLevelItem(self.found.currentItem())
+        self.found.setCurrentItem(self.found.topLevelItem((here + by) % count))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
@@ -109,7 +136,6 @@ class Palette(QDialog):
                 self._run(self.found.currentItem())
                 return True
             if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
-                step = 1 if event.key() == Qt.Key.Key_Down else -1
-                self.found.setCurrentRow((self.found.currentRow() + step) % max(self.found.count(), 1))
+                self._step(1 if event.key() == Qt.Key.Key_Down else -1)
                 return True
         return super().eventFilter(watched, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.roll.index import NOBODY
+from app.roll.snap import Snap
 from app.roll.state import RollState
 from engine.score import edit
 from engine.score.edit import Edited
@@ -117,12 +118,39 @@ def louder(roll: RollState, direction: int) -> None:
     _hear(roll)
 
 
-def quantise(roll: RollState, strength: float = 1.0) -> None:
-    """Pull onsets to the snap grid: those of the selection, or of all notes."""
+def quantise(roll: RollState) -> None:
+    """Pull onsets to the grid, as was chosen last: those of the selection, or of all notes."""
     rows = roll.selection if len(roll.selection) else roll.editable(np.arange(len(roll.index), dtype=np.intp))
-    chosen, was_empty = rows, not len(roll.selection)
-    edited = edit.quantise(roll.score, chosen, roll.grid, roll.snap.step(roll.grid, roll.view.px_per_tick), strength)
+    chosen, was_empty, how = rows, not len(roll.selection), roll.quantising
+    snap = Snap(how.division or roll.snap.division)
+    step = snap.step(roll.grid, roll.view.px_per_tick, _first_tick(roll))
+    edited = edit.quantise(roll.score, chosen, roll.grid, step, how.strength, how.swing, how.ends)
     roll.edit(Edited(edited.score, NOBODY) if was_empty else edited, "Quantise notes")
+
+
+def quantise_options(roll: RollState) -> None:
+    """Ask how to quantise; the window opens the panel."""
+    roll.quantising_requested.emit()
+
+
+def move_starts(roll: RollState, direction: int) -> None:
+    """Let notes begin a step later or earlier and end where they did."""
+    step = roll.step(_first_tick(roll))
+    edited = edit.resize(roll.score, roll.selection, direction * step, "start", minimum=max(step // 8, 1))
+    roll.edit(edited, "Change note lengths")
+
+
+def ramp_velocity(roll: RollState) -> None:
+    """Let velocities run evenly from the first selected note to the last."""
+    roll.edit(edit.ramp_velocity(roll.score, roll.selection), "Ramp velocities")
+
+
+def move_playhead(roll: RollState, bars: int) -> None:
+    """Go to the next bar line, or to the one before the playhead."""
+    grid, here = roll.grid, roll.playhead
+    bar = int(grid.bar_of(here))
+    wanted = bar + bars if bars > 0 or here <= grid.starts[bar] else bar
+    roll.seek_requested.emit(int(grid.starts[max(min(wanted, len(grid) - 1), 0)]))
 
 
 def insert(roll: RollState) -> None:

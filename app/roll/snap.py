@@ -59,3 +59,13 @@ class Snap:
         step = self.step(grid, px_per_tick, onset)
         choices = (round(round(ticks / step) * step), self.snapped(onset + ticks, grid, px_per_tick) - int(onset))
         return min(choices, key=lambda choice: (abs(choice - ticks), abs(choice))) if np.isfinite(ticks) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantising:
+    """What Q does: which grid (empty: the one notes snap to), how far, how swung, and whether ends follow."""
+
+    division: str = ""
+    strength: float = 1.0  # 1 is onto the grid
+    swing: float = 0.0  # of a step, on every second one
+    ends: bool = False

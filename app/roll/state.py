@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, Signal
 from app.document import Document
 from app.roll.coordinates import Coordinates
 from app.roll.index import NOBODY, NoteIndex, fingerprints
-from app.roll.snap import Snap
+from app.roll.snap import Quantising, Snap
 from app.roll.traces import Traces
 from engine.score.edit import Clip, Edited, Rows
 from engine.score.scale import Scale, estimate
@@ -38,6 +38,7 @@ class RollState(QObject):
     seek_requested = Signal(int)  # tick
     bars_selected = Signal(object)  # range of bars, 0-based | None
     loop_requested = Signal(object)  # (first tick, last tick) | None
+    quantising_requested = Signal()  # somebody wants to choose how
     auditioned = Signal(int, int, int)  # pitch, velocity (0: stop), track
 
     def __init__(self, document: Document, parent: QObject | None = None) -> None:
@@ -47,6 +48,7 @@ class RollState(QObject):
         self.traces = Traces(document.score)
         self.selection: Rows = NOBODY
         self.snap = Snap()
+        self.quantising = Quantising()
         self.pencil = False
         self.track: int | None = None  # the only one that can be edited; None: all
         self.pen_track = 0  # where drawn notes go

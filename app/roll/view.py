@@ -5,7 +5,7 @@ The rest of the window sees only this class. What it shows lives in `RollState`,
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence, QShowEvent
 from PySide6.QtWidgets import QGridLayout, QWidget
 
@@ -72,6 +72,7 @@ class RollView(QWidget):
         state.bars_selected.connect(self.bars_selected)
         state.loop_requested.connect(self.loop_requested)
         state.auditioned.connect(self.auditioned)
+        state.quantising_requested.connect(self._ask_how_to_quantise)
         state.hover_changed.connect(lambda _: self.hover_text.emit(self._hovered()))
         for signal in (state.options_changed, state.view_changed, state.playhead_moved):
             signal.connect(self._tell_follow)
@@ -152,6 +153,14 @@ class RollView(QWidget):
         if self.canvas.gesture is None and self.velocity_lane.gesture is None:  # keys wait for the hand
             shortcut.run(self.state)
         self._show_options()
+
+    def _ask_how_to_quantise(self) -> None:
+        from app.panels.quantise import QuantiseOptions
+
+        panel = QuantiseOptions(self.state, self)
+        panel.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        panel.move(self.canvas.mapToGlobal(QPoint(16, 16)))
+        panel.show()
 
     def _let_go(self) -> bool:
         """Esc first ends a drag, then a proposal; only then the selection goes."""

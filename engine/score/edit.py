@@ -127,12 +127,45 @@ def to_grid(
     return out
 
 
-def quantise(score: Score, rows: ArrayLike, grid: BarGrid, step: float, strength: float = 1.0) -> Edited:
-    """Pull onsets to the grid by `strength` (1: onto it); lengths are kept."""
+def quantise(
+    score: Score, rows: ArrayLike, grid: BarGrid, step: float, strength: float = 1.0, swing: float = 0.0,
+    ends: bool = False,
+) -> Edited:  # fmt: skip
+    """Pull onsets to the grid by `strength` (1: onto it); lengths are kept, unless `ends` go to the grid too.
+
+    `swing` (0 to 0.5) delays every second step of a bar by that share of a step.
+    """
     rows = _rows(rows)
-    tick = score.notes["tick"][rows]
-    pull = (to_grid(tick, grid, step) - tick) * strength
-    return _with(score, rows, tick=np.maximum(tick + np.round(pull).astype(np.int64), 0))
+    tick, duration = score.notes["tick"][rows], score.notes["duration"][rows]
+    onset = np.maximum(tick + _pull(tick, grid, step, strength, swing), 0)
+    if not ends:
+        return _with(score, rows, tick=onset)
+    end = tick + duration
+    end = np.maximum(end + _pull(end, grid, step, strength, swing), onset + max(round(step / 4), 1))
+    return _with(score, rows, tick=onset, duration=end - onset)
+
+
+def _pull(tick: NDArray[np.int64], grid: BarGrid, step: float, strength: float, swing: float) -> NDArray[np.int64]:
+    """How far each tick moves towards the grid."""
+    place = to_grid(tick, grid, step)
+    if swing:  # the nearest of the swung places around
+        below = to_grid(tick, grid, step, "down")
+        around = np.stack([to_grid(below - 1, grid, step, "down"), below, to_grid(tick, grid, step, "up")])
+        odd = np.round((around - grid.starts[grid.bar_of(around)]) / step).astype(np.int64) % 2 == 1
+        around = np.maximum(around + np.where(odd, round(swing * step), 0), 0)
+        place = around[np.argmin(np.abs(around - tick), axis=0), np.arange(len(tick))]
+    out: NDArray[np.int64] = np.round((place - tick) * strength).astype(np.int64)
+    return out
+
+
+def ramp_velocity(score: Score, rows: ArrayLike) -> Edited:
+    """Let velocities run evenly from that of the first note to that of the last, by their place in time."""
+    rows = _rows(rows)
+    notes = score.notes[rows]
+    if len(rows) < 3 or notes["tick"][0] == notes["tick"][-1]:
+        return Edited(score, rows)
+    ends = notes["tick"][[0, -1]], notes["velocity"][[0, -1]].astype(np.float64)
+    return set_velocity(score, rows, np.round(np.interp(notes["tick"], *ends)).astype(np.int64))
 
 
 def duplicate(score: Score, rows: ArrayLike, ticks: int, semitones: int = 0) -> Edited:

@@ -59,7 +59,7 @@ class Watch(QObject):
         assert engine is not None
         studio.engine.engine = replace(engine, morph=self._timed(engine.morph))
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - a name of Qt's
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Remember when the mouse moved; ask to be told when this painting is through."""
         if event.type() == QEvent.Type.MouseMove:
             self._event = event.timestamp() / 1000

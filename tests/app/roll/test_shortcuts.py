@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
+from app.panels.quantise import QuantiseOptions
 from app.roll.shortcuts import SHORTCUTS
 from engine.score import edit
 from engine.score.score import Score
@@ -31,6 +33,7 @@ EDITS = {  # keys on the first note -> what becomes of it
     "later_fine": (Key.Key_Right, ALT, (1, 96, 60, 64, 0)),
     "longer": (Key.Key_Right, SHIFT, (0, 120, 60, 64, 0)),
     "shorter": (Key.Key_Left, SHIFT, (0, 72, 60, 64, 0)),
+    "start_later": (Key.Key_Right, ALT | SHIFT, (24, 72, 60, 64, 0)),
     "louder": (Key.Key_Up, ALT | SHIFT, (0, 96, 60, 68, 0)),
     "softer": (Key.Key_Down, ALT | SHIFT, (0, 96, 60, 60, 0)),
 }
@@ -119,12 +122,65 @@ def test_quantise(hand) -> None:
     assert hand.chosen == [0]
 
 
-def test_quantise_half_way(hand) -> None:
-    hand.view.select([0])
-    for _ in range(6):
-        hand.key(Key.Key_Right, ALT)
+def options(hand) -> QuantiseOptions:
     hand.key(Key.Key_Q, SHIFT)
-    assert hand.notes[0][0] == 3
+    found = hand.view.findChildren(QuantiseOptions)[-1]
+    assert found.isVisible()
+    return found
+
+
+def test_quantise_options_half_way_and_q_remembers(hand) -> None:
+    hand.view.select([0])
+    for _ in range(8):
+        hand.key(Key.Key_Right, ALT)
+    panel = options(hand)
+    panel.strength.setValue(50)
+    QTest.keyClick(panel, Key.Key_Return)
+    assert not panel.isVisible()
+    assert hand.notes[0][0] == 4
+    hand.key(Key.Key_Q)
+    assert hand.notes[0][0] == 2
+
+
+def test_quantise_with_swing_and_ends(hand) -> None:
+    hand.view.select([0, 1])
+    hand.view.state.edit(edit.move(hand.document.score, [0, 1], 22), "Move notes")
+    hand.view.state.edit(edit.resize(hand.document.score, [0, 1], 9), "Change note lengths")
+    panel = options(hand)
+    panel.grid.setCurrentText("1/16")
+    panel.swing.setValue(50)
+    panel.ends.setChecked(True)
+    panel.do.click()
+    assert [n[:3] for n in hand.notes[:2]] == [(36, 96, 60), (132, 96, 62)]
+    before = hand.document.score
+    hand.key(Key.Key_Q)
+    assert hand.document.score is before  # what lies on the grid stays
+
+
+def test_esc_in_the_options_changes_nothing(hand, song: Score) -> None:
+    panel = options(hand)
+    panel.strength.setValue(10)
+    QTest.keyClick(panel, Key.Key_Escape)
+    assert hand.document.score is song
+    assert hand.view.state.quantising.strength == 1.0
+
+
+def test_a_ramp_runs_from_the_first_note_to_the_last(hand, song: Score) -> None:
+    hand.view.select([0, 1, 2, 3])
+    hand.view.state.edit(edit.set_velocity(song, [0, 1, 2, 3], [10, 100, 1, 40]), "Change velocity")
+    hand.key(Key.Key_R, ALT | SHIFT)
+    assert [n[3] for n in hand.notes] == [10, 20, 30, 40]
+
+
+def test_the_playhead_goes_from_bar_to_bar(hand) -> None:
+    heard: list[int] = []
+    hand.view.seek_requested.connect(heard.append)
+    hand.view.set_playhead(400)
+    hand.key(Key.Key_Period)
+    hand.key(Key.Key_Comma)
+    hand.view.set_playhead(384)
+    hand.key(Key.Key_Comma)
+    assert heard == [768, 384, 0]
 
 
 def test_insert_writes_at_the_playhead_and_asks_to_go_on(hand, qtbot: QtBot) -> None:
