@@ -6,6 +6,8 @@ it. Knows nothing of models and files.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer
 
@@ -25,6 +27,7 @@ class Playback(QObject):
     def __init__(self, document: Document, player: Player, roll: RollView, window: Window) -> None:
         super().__init__(window)
         self.document, self.player, self.roll, self.window = document, player, roll, window
+        self.heard_of: Callable[[Score], Score] = lambda score: score  # what is heard of a score: mutes and solos
         self._heard: Score = document.score
         self._wanted: Score = document.score
         self._grid = BarGrid.of(document.score)
@@ -107,7 +110,7 @@ class Playback(QObject):
         self.player.set_loop(None)
         self._heard = self._wanted = score
         self._grid, self._bar = BarGrid.of(score), -1
-        self.player.set_score(score)
+        self.player.set_score(self.heard_of(score))
         self.player.seek(0)
         self.window.transport.set_score(score)
         self.roll.set_loop(None)
@@ -127,8 +130,12 @@ class Playback(QObject):
             return
         self._heard = score
         self._grid = BarGrid.of(score)
-        self.player.set_score(score)
+        self.player.set_score(self.heard_of(score))
         self.window.transport.set_score(self._wanted)
+
+    def refresh(self) -> None:
+        """What is heard of the score is another: hand it over again."""
+        self.player.set_score(self.heard_of(self._heard))
 
     # Loop and audition
 
@@ -146,6 +153,11 @@ class Playback(QObject):
     def _on_loop(self, loop: tuple[int, int] | None) -> None:
         self.player.set_loop(*loop) if loop else self.player.set_loop(None)
         self.window["loop"].setChecked(loop is not None)
+
+    def sound_track(self, track: int) -> None:
+        """Let a track be heard: one note near the middle of what it plays."""
+        pitches = self._wanted.notes["pitch"][self._wanted.notes["track"] == track]
+        self._audition(int(np.median(pitches)) if len(pitches) else 60, 90, track)
 
     def _audition(self, pitch: int, velocity: int, track: int) -> None:
         if velocity and not self.player.is_playing:

@@ -42,6 +42,8 @@ class Project:
     bars: range | None = None
     seed: int = 0
     model: str = ""  # hash of the weights in use
+    muted: tuple[int, ...] = ()  # tracks, by index
+    soloed: tuple[int, ...] = ()
 
 
 def write(project: Project, path: Path, backup: bool = True) -> None:
@@ -88,6 +90,8 @@ def to_bytes(project: Project) -> bytes:
                 "bars": None if project.bars is None else [project.bars.start, project.bars.stop],
                 "seed": project.seed,
                 "model": project.model,
+                "muted": list(project.muted),
+                "soloed": list(project.soloed),
             }
         ),
         "song.json": _dump(score_to_json(project.score)),
@@ -118,7 +122,8 @@ def from_bytes(data: bytes, name: str = "The project") -> Project:
         bars = None if about["bars"] is None else range(int(about["bars"][0]), int(about["bars"][1]))
         offsets = {str(k): float(v) for k, v in about["sliders"].items()}
         locks = tuple(str(s) for s in about["locks"])
-        return Project(score, base, offsets, locks, bars, int(about["seed"]), str(about["model"]))
+        muted, soloed = (tuple(int(i) for i in about.get(name, ())) for name in ("muted", "soloed"))
+        return Project(score, base, offsets, locks, bars, int(about["seed"]), str(about["model"]), muted, soloed)
     except KeyError as error:
         raise MorphonyError(f"{name} is not a whole Morphony project: {error.args[0]} is missing.") from error
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:

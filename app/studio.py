@@ -23,9 +23,11 @@ from app.commands import commands, fill_menus
 from app.document import Document
 from app.files import Files
 from app.lights import EngineLight, SoundLights
+from app.mixer import Mixer
 from app.morphing import Morphing, MorphPoint
 from app.panels.latents import LatentsPanel
 from app.panels.sliders import MorphState
+from app.panels.tracks import TracksPanel
 from app.panels.training import TrainingPanel
 from app.playback import Playback
 from app.project import Project
@@ -70,6 +72,9 @@ class Studio(QObject):
         # What is heard
         self.player = Player(self.document.score, self)
         self.playback = Playback(self.document, self.player, self.roll, self.window)
+        self.mixer = Mixer(self.document, self)
+        self.playback.heard_of = self.mixer.heard
+        self.tracks = TracksPanel(self.document, self.mixer, self.roll.state)
         self.sound = SoundLights(self.player, self.settings, self)
         # The model behind the sliders
         self.engine = EngineThread(opener, self)
@@ -100,7 +105,10 @@ class Studio(QObject):
         self.latents_dock = window.add_dock("sliders", self.tr("Sliders"), self.latents, area.LeftDockWidgetArea)
         bottom = area.BottomDockWidgetArea
         self.training_dock = window.add_dock("training", self.tr("Fine-tuning"), self.training, bottom)
-        self.training_dock.hide()
+        self.tracks_dock = window.add_dock("tracks", self.tr("Tracks"), self.tracks, bottom)
+        window.tabifyDockWidget(self.training_dock, self.tracks_dock)
+        for dock in (self.training_dock, self.tracks_dock):
+            dock.hide()
         for light in (self.sound.sound_light, self.sound.midi_light, self.engine_light.light):
             window.transport.add_light(light)
         window.start_strip.add("play", self.tr("Play"), "play", window["play"], primary=True)
@@ -128,6 +136,7 @@ class Studio(QObject):
             "redo": self.document.undo_stack.redo,
             "vary": self.morphing.vary,
             "reset": self.morphing.reset,
+            "add_track": self.add_track,
             "shortcuts": self.show_shortcuts,
             "palette": self.show_palette,
         }.items():
@@ -152,6 +161,9 @@ class Studio(QObject):
         stack.indexChanged.connect(self._name_steps)
         self._name_steps()
         self.roll.bars_selected.connect(self.morph_state.set_selection)
+        self.mixer.changed.connect(self.playback.refresh)
+        self.tracks.sent.connect(self.player.send_now)
+        self.tracks.auditioned.connect(self.playback.sound_track)
         self.latents.reset_requested.connect(self.morphing.reset)
         self.engine.ready.connect(self._on_ready)
         self.engine.failed.connect(self._on_engine_failed)
@@ -289,6 +301,12 @@ class Studio(QObject):
         self.training_dock.show()
         self.training.scan(folder)
 
+    def add_track(self) -> None:
+        """One more track, in the panel that shows them all."""
+        self.tracks_dock.show()
+        self.tracks_dock.raise_()
+        self.tracks.add_track()
+
     def show_shortcuts(self) -> None:
         """The sheet of keys and gestures."""
         from app.panels.sheets import ShortcutSheet
@@ -316,6 +334,8 @@ class Studio(QObject):
             point.bars,
             point.seed,
             self.engine.engine.model_hash if self.engine.engine is not None else "",
+            tuple(sorted(self.mixer.muted)),
+            tuple(sorted(self.mixer.soloed)),
         )
 
     def _restore(self, opened: Project) -> None:
@@ -324,6 +344,7 @@ class Studio(QObject):
         if opened.bars is not None:
             self.roll.select_bars(opened.bars)
             self.morph_state.set_whole_piece(False)
+        self.mixer.restore(opened.muted, opened.soloed)
         self.morphing.restore(opened.base, MorphPoint(opened.offsets, opened.bars, opened.seed))
 
 

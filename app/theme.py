@@ -222,6 +222,8 @@ def style_sheet(theme: Theme) -> str:
     QToolButton:hover {{ background: {t.hover}; }}
     QToolButton:checked {{ background: {t.field}; }}
     QToolButton::menu-indicator {{ image: none; }}
+    QToolButton[letter="true"] {{ color: {t.text_dim}; background: {t.field}; font-weight: 600; }}
+    QToolButton[letter="true"]:checked {{ color: {t.on_accent}; background: {t.accent}; }}
     QMenuBar {{ background: {t.panel}; padding: 0 {half}px; }}
     QMenuBar::item {{ background: transparent; padding: {half}px {t.grid}px; border-radius: {t.radius}px; }}
     QMenuBar::item:selected {{ background: {t.hover}; }}

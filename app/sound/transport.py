@@ -187,6 +187,10 @@ class Transport:
             batch.append((moment + seconds, bytes((NOTE_OFF | channel, pitch & 127, 64))))
             output.port.send(batch)
 
+    def send_now(self, message: bytes) -> None:
+        """Hand one message to every port, due now."""
+        self._send([(self._clock(), message)])
+
     # ------------------------------------------------------------ time
 
     def feed(self) -> None:
