@@ -71,6 +71,4 @@ class Mixer(QObject):
             return
         now = {id(track): i for i, track in enumerate(score.tracks)}
         places = {i: now[id(track)] for i, track in enumerate(before) if id(track) in now}
-        self.restore(
-            *({places[i] for i in chosen if i in places} for chosen in (self.muted, self.soloed))
-        )
+        self.restore(*({places[i] for i in chosen if i in places} for chosen in (self.muted, self.soloed)))

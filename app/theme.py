@@ -224,6 +224,11 @@ def style_sheet(theme: Theme) -> str:
     QToolButton::menu-indicator {{ image: none; }}
     QToolButton[letter="true"] {{ color: {t.text_dim}; background: {t.field}; font-weight: 600; }}
     QToolButton[letter="true"]:checked {{ color: {t.on_accent}; background: {t.accent}; }}
+    QSlider::groove:horizontal {{ height: {half}px; background: {t.field}; border-radius: 2px; }}
+    QSlider::sub-page:horizontal {{ background: {t.accent}; border-radius: 2px; }}
+    QSlider::handle:horizontal {{ background: {t.text}; width: {t.grid * 3 // 2}px; height: {t.grid * 3 // 2}px;
+        margin: -{half}px 0; border-radius: {t.grid * 3 // 4}px; }}
+    QSlider::handle:horizontal:focus, QSlider::handle:horizontal:hover {{ border: 2px solid {t.accent}; }}
     QMenuBar {{ background: {t.panel}; padding: 0 {half}px; }}
     QMenuBar::item {{ background: transparent; padding: {half}px {t.grid}px; border-radius: {t.radius}px; }}
     QMenuBar::item:selected {{ background: {t.hover}; }}

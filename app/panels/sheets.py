@@ -117,7 +117,7 @@ class Palette(QDialog):
                 item.setText(0, f"{command.text}: {why}" if why != command.action.text() else command.text)
                 item.setToolTip(0, why)
             self.found.addTopLevelItem(item)
-        self.found.setCurrentItem(self.found.topLevelItem(0))
+        self._step(0)
 
     def _run(self, item: QTreeWidgetItem | None) -> None:
         if item is None or item.isDisabled():
@@ -126,9 +126,10 @@ class Palette(QDialog):
         item.data(0, Qt.ItemDataRole.UserRole).action.trigger()
 
     def _step(self, by: int) -> None:
-        count = max(self.found.topLevelItemCount(), 1)
-        here = self.found.indexOfTopLevelItem(self.found.currentItem())
-        self.found.setCurrentItem(self.found.topLevelItem((here + by) % count))
+        here = self.found.currentIndex().row() if by else 0
+        wanted = self.found.topLevelItem((here + by) % max(self.found.topLevelItemCount(), 1))
+        if wanted is not None:
+            self.found.setCurrentItem(wanted)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:

@@ -35,9 +35,7 @@ def remove(score: Score, index: int) -> Score:
         return score
     notes = score.notes[score.notes["track"] != index].copy()
     notes["track"] -= notes["track"] > index
-    events = tuple(
-        replace(e, track=e.track - 1) if e.track > index else e for e in score.events if e.track != index
-    )
+    events = tuple(replace(e, track=e.track - 1) if e.track > index else e for e in score.events if e.track != index)
     return replace(score, tracks=score.tracks[:index] + score.tracks[index + 1 :], notes=notes, events=events)
 
 
