@@ -122,7 +122,8 @@ class TrackRow:
         called = track.name or self.panel.tr("Track {0}").format(self.index + 1)
         tr = self.panel.tr
         for widget, words in (
-            (self.edit, tr("Edit only {0}")), (self.name, tr("Name of {0}")), (self.instrument, tr("Instrument of {0}")),
+            (self.edit, tr("Edit only {0}")), (self.name, tr("Name of {0}")),
+            (self.instrument, tr("Instrument of {0}")),
             (self.volume, tr("Volume of {0}")), (self.mute, tr("Mute {0}")), (self.solo, tr("Solo {0}")),
             (self.channel, tr("Channel of {0}")), (self.gone, tr("Remove {0}")),
         ):  # fmt: skip
