@@ -32,6 +32,16 @@ VERBS = (
     Verb("vary", "Vary it", ("Ctrl+R",), "Edit", line_before=True),
     Verb("reset", "All sliders back", ("Ctrl+Shift+R",), "Edit"),
     Verb("add_track", "Add a track", ("Ctrl+T",), "Edit", line_before=True),
+    Verb("regenerate", "Regenerate the selection", ("R",), "Make"),
+    Verb("variation", "Vary the selection or the piece", ("V",), "Make"),
+    Verb("continue", "Continue after the last bar", ("C",), "Make"),
+    Verb("transfer", "In the manner of a file…", ("Ctrl+M",), "Make"),
+    Verb("new_piece", "New piece…", ("Ctrl+N",), "Make"),
+    Verb("lock_notes", "Lock or unlock the selected notes", ("Ctrl+L",), "Make", line_before=True),
+    Verb("accept", "Accept the proposal", ("Return", "Enter"), "Make", line_before=True),
+    Verb("reject", "Reject the proposal", ("Esc",), "Make"),
+    Verb("next_proposal", "Next proposal", ("N",), "Make"),
+    Verb("last_proposal", "Previous proposal", ("Shift+N",), "Make"),
     Verb("play", "Play or pause", ("Space",), "Play"),
     Verb("stop", "Stop", ("Return", "Enter"), "Play"),
     Verb("to_start", "To the start", ("Home",), "Play"),
@@ -47,7 +57,7 @@ VERBS = (
     Verb("palette", "Find a command…", ("Ctrl+P",), "Help"),
 )
 
-MENUS = ("File", "Edit", "Notes", "Play", "View", "Help")
+MENUS = ("File", "Edit", "Notes", "Make", "Play", "View", "Help")
 
 GESTURES = {
     "Mouse": (

@@ -15,6 +15,8 @@ import numpy as np
 from PySide6.QtCore import QEasingCurve, QObject, QTimer, QVariantAnimation, Signal
 
 from app.document import Document
+from app.limits import Limits
+from app.locks import rows_of
 from app.panels.sliders import MorphState, SliderInfo
 from app.worker import EngineThread
 from engine.attributes import NAMES, measure
@@ -28,17 +30,20 @@ KEPT_POINTS = 500  # as many as there are steps of undo
 
 @dataclass(frozen=True, slots=True)
 class MorphPoint:
-    """Where the sliders stood when a score came about, on which bars, and with which seed."""
+    """Where the sliders stood when a score came about, on which bars, with which seed and lanes."""
 
     offsets: Mapping[str, float] = field(default_factory=dict)
     bars: range | None = None
     seed: int = 0
+    lanes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 class Morphing(QObject):
     """The one who turns slider moves into changes of the document."""
 
     problem = Signal(str)
+    committed = Signal(object, object, str)  # Recipe, Score, words: sliders made a step of undo
+    lanes_changed = Signal()  # the lanes follow the song
 
     def __init__(
         self,
@@ -51,6 +56,9 @@ class Morphing(QObject):
         super().__init__(parent)
         self.document, self.state, self.engine, self.first_bar = document, state, engine, first_bar
         self.seed = 0
+        self.limits = Limits()  # what may sound in what sliders make
+        self.lanes: Mapping[str, tuple[float, ...]] = {}  # sigma for each bar, on top of the sliders
+        self.tracks: Callable[[], frozenset[int] | None] = lambda: None  # the only ones sliders change
         self.piece: Any = None
         self._pieces: dict[int, tuple[Score, Any]] = {}  # by id of the base score, which is kept alive beside it
         self._points: dict[int, tuple[Score, MorphPoint]] = {}  # the same for scores that sliders made
@@ -58,7 +66,9 @@ class Morphing(QObject):
         self._since = 0  # the first job of this drag: results of any later one are shown
         self._gesture = 0
         self._name = ""
+        self._words = self.tr("Sliders back")  # what a step is called that no slider names
         self._latest: Score | None = None
+        self._asked: Any = None  # the recipe of the newest request
         self._complete = True  # the latest score holds every bar of the newest request
         self._released = False
         self._bars: range | None = None  # the bars the sliders' values belong to
@@ -72,6 +82,7 @@ class Morphing(QObject):
         state.released.connect(lambda name: self._commit_when_done())
         state.scope_changed.connect(self._on_scope)
         document.changed.connect(self._on_changed)
+        document.locks_changed.connect(self._on_locks)
         engine.encoded.connect(self._on_encoded)
         engine.score_done.connect(self._on_score)
         engine.finished_job.connect(self._on_finished)
@@ -82,7 +93,7 @@ class Morphing(QObject):
     @property
     def point(self) -> MorphPoint:
         """Where the sliders stand now."""
-        return MorphPoint(self.state.offsets, self._bars, self.seed)
+        return MorphPoint(self.state.offsets, self._bars, self.seed, self.lanes)
 
     def on_ready(self) -> None:
         """A model is loaded: describe the sliders by it and encode the song anew."""
@@ -111,6 +122,12 @@ class Morphing(QObject):
         self.piece = None
         self.encode()
         self._show()
+
+    def remember(self, score: Score, point: MorphPoint) -> None:
+        """Sliders stand at `point` whenever `score` is the song."""
+        self._points[id(score)] = (score, point)
+        for key in list(self._points)[:-KEPT_POINTS]:
+            del self._points[key]
 
     def _on_encoded(self, piece: Any) -> None:
         base = self.document.piece_base
@@ -146,6 +163,14 @@ class Morphing(QObject):
             self._reencode.start()
         self._show()
 
+    def _on_locks(self) -> None:
+        """Other notes stay from now on; locking notes that sliders made lets the sliders count from there."""
+        self._drop()
+        if self.piece is None or self.piece.score is not self.document.piece_base:
+            self.piece = None
+            self.encode()
+        self._show()
+
     def _drop(self) -> None:
         """Forget the proposal and the job behind it."""
         self._settle.stop()
@@ -156,7 +181,11 @@ class Morphing(QObject):
     def _show(self) -> None:
         """Let the sliders follow the song."""
         _, point = self._points.get(id(self.document.score), (None, MorphPoint()))
-        offsets = point.offsets if self.document.score is not self.document.piece_base else {}
+        made = self.document.score is not self.document.piece_base
+        offsets = point.offsets if made else {}
+        if dict(self.lanes) != dict(point.lanes if made else {}):
+            self.lanes = point.lanes if made else {}
+            self.lanes_changed.emit()
         self._bars = self.state.bars
         own: dict[str, float | None] = {}
         if self.piece is not None:
@@ -203,8 +232,8 @@ class Morphing(QObject):
 
     def _ask(self) -> None:
         """Ask for the notes of where the sliders stand; at zero they are the source itself."""
-        offsets = self.state.offsets
-        if not offsets:
+        offsets, lanes = self.state.offsets, self.lanes
+        if not offsets and not lanes:
             self.engine.cancel()
             self._job, self._complete = 0, True
             self._propose(self.document.piece_base)
@@ -216,8 +245,11 @@ class Morphing(QObject):
         if bars is not None:  # bars may be chosen past the end of the song
             count = len(self.piece.grid)
             bars = range(min(bars.start, count), min(bars.stop, count))
-        request = self.engine.engine.request(offsets=offsets, bars=bars, seed=self.seed, first=self.first_bar())
-        self._job = self.engine.request(self.piece, request)
+        self._asked = self.engine.engine.request(
+            offsets=offsets, bars=bars, seed=self.seed, first=self.first_bar(), limits=self.limits, lanes=lanes,
+            tracks=self.tracks(), locks=frozenset(rows_of(self.document.piece_base, self.document.locks).tolist()),
+        )  # fmt: skip
+        self._job = self.engine.request(self.piece, self._asked)
         self._since = self._since or self._job
 
     def _on_score(self, job: int, score: Score) -> None:
@@ -254,23 +286,43 @@ class Morphing(QObject):
         if score is None:
             return
         if score is not self.document.piece_base:
-            self._points[id(score)] = (score, self.point)
-            for key in list(self._points)[:-KEPT_POINTS]:
-                del self._points[key]
+            self.remember(score, self.point)
         slider = self.state[self._name] if self._name in self.state.sliders else None
-        words = f"{slider.info.label} {slider.value:+.2f} σ" if slider is not None else self.tr("Sliders back")
+        words = f"{slider.info.label} {slider.value:+.2f} σ" if slider is not None else self._words
         if score is self.document.score:
             self.document.preview(None)
         else:
             self.document.change(score, words, ("morph", self._gesture), keep_base=True)
+            if score is not self.document.piece_base and self._asked is not None:
+                self.committed.emit(self._asked, score, words)
         self._show()
 
     # Two gestures that need no hand
 
-    def reset(self) -> None:
-        """All sliders back to zero, as one step of undo."""
+    def draw_lane(self, name: str, values: tuple[float, ...]) -> None:
+        """Give a slider a value of its own in each bar; shown as a proposal until `lane_done`."""
+        lanes = {k: v for k, v in self.lanes.items() if k != name}
+        self.lanes = {**lanes, name: values} if any(values) else lanes
+        if self.piece is not None:
+            self._ask()
+
+    def lane_begun(self) -> None:
+        """A hand begins to draw: what it draws until `lane_done` is one step of undo."""
         self._stop_animation()
         self._begin("")
+        self._words = self.tr("Lane")
+
+    def lane_done(self) -> None:
+        """The hand lets go of a lane."""
+        if self.piece is not None:
+            self._commit_when_done()
+
+    def reset(self) -> None:
+        """All sliders and lanes back to zero, as one step of undo."""
+        self._stop_animation()
+        self._begin("")
+        self._words, self.lanes = self.tr("Sliders back"), {}
+        self.lanes_changed.emit()
         for slider in self.state.sliders.values():
             if slider.value and not slider.locked:
                 slider.show(0.0, slider.own)

@@ -1,7 +1,7 @@
 """A project on disk: one `.morphony` file, a zip of JSON and MIDI, replaced atomically and read with caps.
 
-Holds the song note for note, the score its sliders count from, where they stand, seed and model; no paths, no names of
-people. Knows no Qt.
+Holds the song note for note, the score its sliders count from, where they stand, seed and model, locked notes, limits
+and takes; no paths, no names of people. Knows no Qt.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from app.limits import Limits
+from app.take import Take
 from engine.errors import MorphonyError, reason
 from engine.score import midi
 from engine.score.score import NOTE, Event, Meter, Score, Tempo, Track
 
 SUFFIX: Final = ".morphony"
 FORMAT: Final = "morphony project"
-VERSION: Final = 1
+VERSION: Final = 2  # 1 knew no locked notes and no takes
 MAX_ENTRIES: Final = 64
 MAX_BYTES: Final = 256 * 2**20
 MAX_RATIO: Final = 200
@@ -44,6 +46,10 @@ class Project:
     model: str = ""  # hash of the weights in use
     muted: tuple[int, ...] = ()  # tracks, by index
     soloed: tuple[int, ...] = ()
+    note_locks: tuple[int, ...] = ()  # rows of the score's locked notes
+    limits: Limits = field(default_factory=Limits)
+    lanes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # sigma for each bar, by slider
+    takes: tuple[Take, ...] = ()
 
 
 def write(project: Project, path: Path, backup: bool = True) -> None:
@@ -92,6 +98,9 @@ def to_bytes(project: Project) -> bytes:
                 "model": project.model,
                 "muted": list(project.muted),
                 "soloed": list(project.soloed),
+                "note_locks": list(project.note_locks),
+                "limits": project.limits.to_json(),
+                "lanes": {name: list(values) for name, values in project.lanes.items()},
             }
         ),
         "song.json": _dump(score_to_json(project.score)),
@@ -99,6 +108,10 @@ def to_bytes(project: Project) -> bytes:
     }
     if project.base is not project.score:
         entries["base.json"] = _dump(score_to_json(project.base))
+    if project.takes:
+        scores: list[Score] = [project.score, project.base]
+        entries["takes.json"] = _dump([take.to_json(scores) for take in project.takes])
+        entries["scores.json"] = _dump([score_to_json(score) for score in scores[2:]])  # the first two are there
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in entries.items():
@@ -123,7 +136,17 @@ def from_bytes(data: bytes, name: str = "The project") -> Project:
         offsets = {str(k): float(v) for k, v in about["sliders"].items()}
         locks = tuple(str(s) for s in about["locks"])
         muted, soloed = (tuple(int(i) for i in about.get(name, ())) for name in ("muted", "soloed"))
-        return Project(score, base, offsets, locks, bars, int(about["seed"]), str(about["model"]), muted, soloed)
+        held = tuple(int(row) for row in about.get("note_locks", ()))
+        if held and not 0 <= min(held) <= max(held) < len(score.notes):
+            raise ValueError("note_locks")
+        limits = Limits.from_json(about.get("limits", {}))
+        lanes = {str(k): tuple(map(float, v)) for k, v in about.get("lanes", {}).items()}
+        takes: tuple[Take, ...] = ()
+        if "takes.json" in entries:
+            others = tuple(score_from_json(s) for s in json.loads(entries["scores.json"]))
+            takes = tuple(Take.from_json(t, (score, base, *others)) for t in json.loads(entries["takes.json"]))
+        seed, model = int(about["seed"]), str(about["model"])
+        return Project(score, base, offsets, locks, bars, seed, model, muted, soloed, held, limits, lanes, takes)
     except KeyError as error:
         raise MorphonyError(f"{name} is not a whole Morphony project: {error.args[0]} is missing.") from error
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import QApplication
 from app import theme
 from app.autosave import Autosave, default_folder
 from app.commands import commands, fill_menus
+from app.desk import Desk
 from app.document import Document
 from app.files import Files
 from app.lights import EngineLight, SoundLights
@@ -87,6 +88,8 @@ class Studio(QObject):
         self.training = TrainingPanel(self.trainer, self.settings, user_data_path("morphony", False) / "styles")
         # Files
         self.files = Files(self.document, self.settings, self.window, self.snapshot)
+        # Proposals, locked notes
+        self.desk = Desk(self.document, self.window, self.roll, self.engine, self.morphing, self.files, self.settings)
         self._told_to_leave = False
         self._wanted_style: Path | None = None
         self._engine_trouble = ""  # why the last model or style did not load
@@ -116,7 +119,7 @@ class Studio(QObject):
         window.start_strip.add("open", self.tr("Open my MIDI"), "open", window["open"])
         self._show_start()
         self.morph_state.disable(self.tr(LOADING))
-        self._enable("vary", self.tr(LOADING))
+        self.window.enable("vary", self.tr(LOADING))
         self.roll.follow = self.settings.get("follow", bool)
         window["follow"].setChecked(self.roll.follow)
         window["theme"].setChecked(not theme.current().dark)
@@ -147,7 +150,13 @@ class Studio(QObject):
         self.training_dock.visibilityChanged.connect(lambda _: self._show_start())
         window.dropped.connect(files.take)
         window.may_close = files.may_discard
-        for speaker in (files.problem, self.morphing.problem, self.sound.problem, self.training.problem):
+        for speaker in (
+            files.problem,
+            self.morphing.problem,
+            self.desk.problem,
+            self.sound.problem,
+            self.training.problem,
+        ):
             speaker.connect(messages.problem)
         files.not_saved.connect(lambda words: messages.problem(words, self.tr("Save as…"), files.save_as))
         for speaker in (files.solved, self.sound.solved):
@@ -241,7 +250,7 @@ class Studio(QObject):
         self.player.set_look_ahead()
         self.window.messages.solved(self._engine_trouble)
         self.latents.say("")
-        self._enable("vary", "")
+        self.window.enable("vary", "")
         self.morphing.on_ready()
 
     def _on_plots_loading(self) -> None:
@@ -262,14 +271,9 @@ class Studio(QObject):
         if self.engine.engine is None:
             self.latents.say(words)
             self.morph_state.disable(words)
-            self._enable("vary", words)
+            self.window.enable("vary", words)
 
     # What the window shows
-
-    def _enable(self, name: str, why_not: str) -> None:
-        action = self.window[name]
-        action.setToolTip(why_not or action.text())
-        action.setEnabled(not why_not)
 
     def _name_song(self, _: object = None) -> None:
         self.window.name_song(self.files.name, self.document.is_dirty)
@@ -281,7 +285,7 @@ class Studio(QObject):
             ("redo", self.tr("Redo"), stack.canRedo(), stack.redoText()),
         ):
             self.window[name].setText(f"{word} {text}".strip())
-            self._enable(name, "" if can else self.tr("There is nothing to {0}.").format(word.lower()))
+            self.window.enable(name, "" if can else self.tr("There is nothing to {0}.").format(word.lower()))
 
     def _use_theme(self, light: bool) -> None:
         chosen = theme.LIGHT if light else theme.DARK
@@ -336,6 +340,7 @@ class Studio(QObject):
             self.engine.engine.model_hash if self.engine.engine is not None else "",
             tuple(sorted(self.mixer.muted)),
             tuple(sorted(self.mixer.soloed)),
+            tuple(self.document.locked_rows.tolist()),
         )
 
     def _restore(self, opened: Project) -> None:
@@ -345,6 +350,7 @@ class Studio(QObject):
             self.roll.select_bars(opened.bars)
             self.morph_state.set_whole_piece(False)
         self.mixer.restore(opened.muted, opened.soloed)
+        self.document.put_locks(self.document.score.notes[list(opened.note_locks)])
         self.morphing.restore(opened.base, MorphPoint(opened.offsets, opened.bars, opened.seed))
 
 

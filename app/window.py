@@ -67,6 +67,7 @@ class Window(QMainWindow):
         menus.setNativeMenuBar(True)
         self.menus = {name: menus.addMenu(self.tr(name)) for name in MENUS}
         for name, menu in self.menus.items():
+            menu.setToolTipsVisible(True)  # a command that rests says why
             for verb in VERBS:
                 if verb.menu == name:
                     if verb.line_before:
@@ -88,9 +89,19 @@ class Window(QMainWindow):
         self.setCentralWidget(middle)
         self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
 
+    def enable(self, name: str, why_not: str) -> None:
+        """Let an action be done, or say in its tip why it cannot."""
+        action = self.actions_by_name[name]
+        action.setToolTip(why_not or action.text())
+        action.setEnabled(not why_not)
+
     def set_roll(self, roll: QWidget) -> None:
         """The hero, between the strips."""
         self._middle.insertWidget(1, roll, 1)
+
+    def add_strip(self, strip: QWidget) -> None:
+        """A strip under the roll, over the messages."""
+        self._middle.insertWidget(self._middle.indexOf(self.messages), strip)
 
     def add_dock(self, name: str, title: str, panel: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
         """Dock `panel`; the action `name` shows and hides it."""

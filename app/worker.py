@@ -8,15 +8,17 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from PySide6.QtCore import QMutex, QMutexLocker, QObject, QThread, QWaitCondition, Signal
 
+from app.recipe import Recipe
 from app.wording import sentence
 from engine.score.score import Score
 
@@ -56,9 +58,10 @@ class Engine:
     model_hash: str  # of the weights
     sliders: tuple[Any, ...]  # engine.session.SliderSpec
     encode: Callable[[Score], Any]  # Score -> Piece
-    request: Callable[..., Any]  # engine.compose.Request
-    morph: Callable[[Any, Any], Iterator[Any]]  # Piece, Request -> BarsDone
+    request: Callable[..., Any]  # app.recipe.Recipe
+    morph: Callable[[Any, Any], Iterator[Any]]  # Piece, Recipe -> BarsDone
     apply: Callable[[Any, list[Any]], Score]  # Piece, BarsDone -> Score
+    make: Callable[[Score, Recipe], Generator[Any, None, Score]]  # base, Recipe -> BarsDone, then what was made
 
 
 Opener = Callable[[Path | None, Path | None], Engine]  # model folder, adapter folder
@@ -69,24 +72,27 @@ def open_engine(model: Path | None = None, adapter: Path | None = None) -> Engin
     import torch
 
     torch.set_num_threads(1)  # two busy threads of one drag run slower than one beside the synth
+    from app import making
     from engine import compose
     from engine.session import Session
 
     session = Session.open(model, adapter=adapter)
+    encode = lru_cache(KEPT_PIECES)(session.encode)
     return Engine(
         session.device_reason,
         session.hash,
         tuple(session.sliders),
         session.encode,
-        compose.Request,
-        lambda piece, request: compose.morph(session, piece, request),
+        Recipe,
+        lambda piece, recipe: making.morph(session, piece, recipe),
         compose.apply,
+        lambda base, recipe: making.make(session, encode, base, recipe),
     )
 
 
 @dataclass(slots=True)
 class Job:
-    """One piece of work. `score` waits to be encoded, or `piece` to be morphed by `request`."""
+    """One piece of work: what to load, to encode, to morph, or to make of a score by one recipe after another."""
 
     id: int
     kind: str  # one of ORDER
@@ -96,7 +102,8 @@ class Job:
     error: Exception | None = None
 
 
-ORDER: Final = ("load", "encode", "morph", "rehearse")  # what a waiting thread does first
+ORDER: Final = ("load", "encode", "morph", "make", "rehearse")  # what a waiting thread does first
+KEPT_PIECES: Final = 8  # encoded scores that proposals and takes start from
 SWITCH_SECONDS: Final = 0.001  # how long a decoding thread may keep the interpreter from one that wants to paint
 SHOWN_SECONDS: Final = 0.04  # between two scores of one job: no eye follows faster, and painting takes time too
 
@@ -120,6 +127,8 @@ class EngineThread(QThread):
     bars_done = Signal(int, object)  # job, BarsDone
     score_done = Signal(int, object)  # job, Score: the piece with every bar done so far
     finished_job = Signal(int)  # every bar is done
+    making = Signal(int, int, int)  # job, which of its recipes, bars of it that are done
+    made = Signal(int, int, object)  # job, which of its recipes, Score
     job_failed = Signal(int, str)  # job, one sentence
 
     def __init__(self, opener: Opener = open_engine, parent: QObject | None = None) -> None:
@@ -149,15 +158,22 @@ class EngineThread(QThread):
         """Morph a piece; a newer request calls this one off at its next bar."""
         return self._put("morph", (piece, request))
 
+    def make(self, base: Score, recipes: Sequence[Recipe]) -> int:
+        """Make a score by each recipe; `made` brings them one by one. A newer call calls this one off.
+
+        Sliders go first: between two recipes the rest waits for them.
+        """
+        return self._put("make", (base, tuple(enumerate(recipes))))
+
     def rehearse(self, piece: Any, request: Any) -> int:
         """Morph for nobody to see, so that the first touch finds everything warm; any other job calls it off."""
         return self._put("rehearse", (piece, request))
 
-    def cancel(self) -> None:
-        """Call off every morph, waiting or under way."""
+    def cancel(self, kind: str = "morph") -> None:
+        """Call off every morph, or every make, waiting or under way."""
         with QMutexLocker(self._mutex):
-            self._desk.waiting.pop("morph", None)
-            if self._desk.current is not None and self._desk.current.kind == "morph":
+            self._desk.waiting.pop(kind, None)
+            if self._desk.current is not None and self._desk.current.kind == kind:
                 self._desk.current.cancelled = True
 
     def stop(self, patience_ms: int = 60_000) -> bool:
@@ -175,7 +191,7 @@ class EngineThread(QThread):
         with QMutexLocker(self._mutex):
             self._desk.waiting[kind] = job
             current = self._desk.current
-            if current is not None and (current.kind == "rehearse" or current.kind == kind == "morph"):
+            if current is not None and (current.kind == "rehearse" or current.kind == kind in ("morph", "make")):
                 current.cancelled = True
             self._wake.wakeAll()
         return job.id
@@ -244,6 +260,33 @@ class EngineThread(QThread):
                 return
         if shown is not so_far:
             self.score_done.emit(job.id, self.engine.apply(piece, [so_far]))
+
+    def _make(self, job: Job) -> None:
+        """Emit each score as it is made. A hand on a slider interrupts between two of them."""
+        assert self.engine is not None
+        base, waiting = job.payload
+        for place, (which, recipe) in enumerate(waiting):
+            if place and self._makes_way(job, (base, waiting[place:])):
+                return
+            work, bars = self.engine.make(base, recipe), 0
+            while not job.cancelled:
+                try:
+                    bars += len(next(work).bars)
+                except StopIteration as end:
+                    self.made.emit(job.id, which, end.value)
+                    break
+                self.making.emit(job.id, which, bars)
+            if job.cancelled:
+                return
+
+    def _makes_way(self, job: Job, rest: tuple[Any, ...]) -> bool:
+        """Put the rest of a job behind those that go first, if any of them waits."""
+        with QMutexLocker(self._mutex):
+            waiting = self._desk.waiting
+            if job.cancelled or not any(kind in waiting for kind in ORDER[: ORDER.index("make")]):
+                return False
+            waiting.setdefault("make", Job(job.id, "make", rest))
+            return True
 
     def _rehearse(self, job: Job) -> None:
         assert self.engine is not None

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import QWidget
 from app.roll import gestures
 from app.roll.gestures.gesture import Gesture, Pointer
 from app.roll.gestures.wheel import Wheel
-from app.roll.layers import density, grid, notes, overlay
+from app.roll.layers import density, grid, locked, notes, overlay
 from app.roll.layers.picture import Picture
 from app.roll.state import RollState
 from app.theme import current, figures, themes
@@ -102,6 +102,7 @@ class Canvas(QWidget):
                 selected = np.zeros(len(roll.index), dtype=bool)
                 selected[roll.selection] = True
                 notes.paint(painter, roll.view, roll.index, rows, theme, ratio, selected, opacity)
+                locked.paint(painter, roll, rows, theme, ratio)
             painter.end()
         return picture
 

@@ -70,6 +70,7 @@ class RollState(QObject):
         document.loaded.connect(self._on_loaded)
         document.changed.connect(self._on_changed)
         document.previewed.connect(self._on_previewed)
+        document.locks_changed.connect(self.options_changed)
 
     # ------------------------------------------------------------------ the song
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from engine.compose.between import PATHS, interpolate
+from engine.compose.between import PATHS, among, interpolate
 from engine.compose.create import continue_, generate
 from engine.compose.morph import apply, blind, morph, reconstruct, run
 from engine.compose.redraw import infill, vary
@@ -18,6 +18,7 @@ __all__ = [
     "Locks",
     "Request",
     "Style",
+    "among",
     "apply",
     "blind",
     "continue_",

@@ -1,11 +1,11 @@
-"""The way from one piece to another: which path the latents take, and the piece at one place of it.
+"""The way from one piece to another: which path the latents take, and the piece at one place of it; or between four.
 
 R rows (bars, phrases or pieces), Z latent width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 import torch
@@ -56,15 +56,54 @@ def interpolate(
         raise MorphonyError(f"There is no path {path!r}, only {', '.join(PATHS)}.")
     if share in (0, 1):
         return (b if share else a).score
-    near, n = (a if share < 0.5 else b), min(len(a), len(b))
-    phrases, way = min(len(a.z_local), len(b.z_local)), PATHS[path]
-    between = replace(
-        blind(near),
-        z_global=way(a.z_global, b.z_global, share),
-        z_local=way(a.z_local[:phrases], b.z_local[:phrases], share),
-        z_fine=way(a.z_fine[:n], b.z_fine[:n], share),
-        cache={},
-    )
+    way = PATHS[path]
+    levels = [_way(way, za, zb, share) for za, zb in zip(_latents(a), _latents(b), strict=True)]
+    return (yield from _decoded(session, a if share < 0.5 else b, levels, seed, temperature, request))
+
+
+def among(
+    session: Session,
+    corners: Sequence[Piece],
+    x: float,
+    y: float,
+    seed: int = 0,
+    temperature: float = 0.0,
+    request: Request | None = None,
+) -> Generator[BarsDone, None, Score]:
+    """The piece at a place between four: top left, top right, bottom left, bottom right; x and y go from 0 to 1.
+
+    Latents turn along the arcs of the upper and of the lower edge, then from one to the other. In a corner it is that
+    piece's own score; else it has as many bars as the shortest, and all else is the nearest one's.
+    """
+    if len(corners) != 4:
+        raise MorphonyError(f"There are four corners to be between, not {len(corners)}.")
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise MorphonyError(f"A place between four pieces goes from 0 to 1 both ways, not to {x:g}, {y:g}.")
+    near = corners[2 * round(y) + round(x)]
+    if x in (0, 1) and y in (0, 1):
+        return near.score
+    tables = zip(*(_latents(piece) for piece in corners), strict=True)
+    levels = [_way(slerp, _way(slerp, a, b, x), _way(slerp, c, d, x), y) for a, b, c, d in tables]
+    return (yield from _decoded(session, near, levels, seed, temperature, request))
+
+
+def _latents(piece: Piece) -> tuple[Tensor, Tensor, Tensor]:
+    return piece.z_global, piece.z_local, piece.z_fine
+
+
+def _way(path: Path, a: Tensor, b: Tensor, share: float) -> Tensor:
+    """The rows that both have, `share` of the way."""
+    rows = min(len(a), len(b))
+    return path(a[:rows], b[:rows], share)
+
+
+def _decoded(
+    session: Session, near: Piece, levels: Sequence[Tensor], seed: int, temperature: float, request: Request | None
+) -> Generator[BarsDone, None, Score]:
+    """What latents of all three levels say, in the meters, tempi and tracks of the piece they are nearest to."""
+    z_global, z_local, z_fine = levels
+    n = len(z_fine)
+    between = replace(blind(near), z_global=z_global, z_local=z_local, z_fine=z_fine, cache={})
     asked = replace(request or Request(), bars=range(n), seed=seed, temperature=temperature, blend=False)
     done = []
     for part in morph(session, between, asked):
