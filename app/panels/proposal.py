@@ -73,7 +73,8 @@ class ProposalStrip(QFrame):
         self.bar.setRange(0, proposals.bars_in_all if proposals.bars_done else 0)  # 0, 0: how far is not known yet
         self.bar.setValue(proposals.bars_done)
         self.count.setVisible(bool(proposals.seen))
-        self.count.setText(self.tr("{0} of {1}").format(proposals.at + 1, len(proposals.seen)))
+        place = self.tr("{0} of {1}").format(proposals.at + 1, len(proposals.seen))
+        self.count.setText(place if making else self.tr("{0}   Enter accepts, N next, Esc rejects").format(place))
         for button in (self.accept_button, self.next_button, self.previous_button):
             button.setVisible(not making)
         self.previous_button.setEnabled(proposals.at > 0)

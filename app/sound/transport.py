@@ -189,7 +189,8 @@ class Transport:
 
     def send_now(self, message: bytes) -> None:
         """Hand one message to every port, due now."""
-        self._send([(self._clock(), message)])
+        for port in self.ports:
+            port.send([(self._clock(), message)])
 
     # ------------------------------------------------------------ time
 
