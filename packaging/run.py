@@ -42,7 +42,12 @@ def become(command: Sequence[str]) -> int:
     sys.stdout.flush()
     if os.name != "nt":
         os.execv(command[0], list(command))
-    with subprocess.Popen(list(command)) as program:  # Windows has no exec: wait, and leave Ctrl-C to the program
+    return finished(command)  # Windows has no exec
+
+
+def finished(command: Sequence[str]) -> int:
+    """Run a program to its end, Ctrl-C being its own affair; its exit code."""
+    with subprocess.Popen(list(command)) as program:
         while True:
             try:
                 return program.wait()

@@ -34,6 +34,28 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[f"XDG_{name}_HOME"] = str(Path(home) / name.lower())
 
 
+# ---------------------------------------------------------------- which tests run beside others
+
+NEED_TIME = {"_jack_process", "own_jack_server"}  # fixtures of tests that cannot share the processor
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let packaging/test.py run tests in two passes, whatever else it is asked for."""
+    parser.addoption("--alone", choices=("only", "never"), help="only the tests marked `alone`, or only the others")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs the machine for itself, and keep what this pass is for."""
+    for item in items:
+        if NEED_TIME & set(getattr(item, "fixturenames", ())):
+            item.add_marker("alone")
+    asked = config.getoption("--alone")
+    if asked is not None:
+        left = [item for item in items if (item.get_closest_marker("alone") is None) == (asked == "only")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
+
+
 # ---------------------------------------------------------------- music
 
 

@@ -61,6 +61,7 @@ def test_a_scan_can_be_called_off(trainer: TrainerThread, tmp_path: Path, qtbot:
     assert ended.args[0] in (TrainerState.CANCELLED, TrainerState.FINISHED)
 
 
+@pytest.mark.alone
 def test_a_scan_is_left_in_half_a_second_with_all_that_it_started(
     trainer: TrainerThread, tmp_path: Path, qtbot: QtBot
 ) -> None:

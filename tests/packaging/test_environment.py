@@ -122,6 +122,7 @@ def test_large_downloads_are_said(packaging, tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().err == "  downloading PySide6_Essentials, 95.1 MB\n"
 
 
+@pytest.mark.alone
 def test_two_first_starts_wait_for_each_other(packaging, tmp_path: Path) -> None:
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT / 'packaging')!r})\n"
@@ -139,6 +140,7 @@ def test_two_first_starts_wait_for_each_other(packaging, tmp_path: Path) -> None
     assert "waiting for it" in second.stderr
 
 
+@pytest.mark.alone
 def test_a_step_that_outlives_a_killed_start_is_waited_for(packaging, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'packaging')!r})\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,54 @@ def test_the_exit_code_and_arguments_are_the_programs(program, packaging, tmp_pa
     assert (done.returncode, done.stdout) == (7, "info a b.mid\n")
 
 
+@pytest.fixture
+def script(packaging, monkeypatch: pytest.MonkeyPatch):
+    """packaging/test.py with a program in the place of Python: (program, arguments) -> exit code, or what it became."""
+    spec = importlib.util.spec_from_file_location("packaging_test", ROOT / "packaging" / "test.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def become(command: list[str]) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return f"{done.stdout.strip()} {done.returncode}"
+
+    def run(program: Path, arguments: list[str]) -> int | str:
+        monkeypatch.setattr(module, "prepared", lambda tests: types.SimpleNamespace(program=lambda name: program))
+        monkeypatch.setattr(module, "become", become)
+        monkeypatch.chdir(ROOT)
+        return module.main(arguments)
+
+    return run
+
+
+SAYS = 'echo "$@" >> "$0.said"; case "$*" in *--alone=never*) exit %d;; *--alone=only*) exit %d;; esac'
+
+
+@pytest.mark.parametrize(
+    ("together", "alone", "both"), [(0, 0, 0), (1, 0, 1), (0, 1, 1), (5, 0, 0), (0, 5, 0), (5, 5, 5), (1, 5, 1)]
+)
+def test_pytest_runs_twice_and_says_one_thing(program, script, tmp_path: Path, together, alone, both) -> None:
+    python = program(tmp_path, "python", SAYS % (together, alone))
+    assert script(python, ["tests/x.py", "-k", "a or b", "--cov=engine"]) == both
+    first, second = Path(f"{python}.said").read_text().splitlines()
+    assert first == "-m pytest --alone=never -n logical --dist=worksteal tests/x.py -k a or b --cov=engine"
+    assert second == "-m pytest --alone=only --cov-append tests/x.py -k a or b --cov=engine"
+
+
+@pytest.mark.parametrize("code", [2, 3, 4])
+def test_after_an_interruption_or_a_wrong_word_it_is_over(program, script, tmp_path: Path, code: int) -> None:
+    python = program(tmp_path, "python", SAYS % (code, 0))
+    assert script(python, ["--nonsense"]) == code
+    assert len(Path(f"{python}.said").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("argument", ["-s", "-n0", "--pdb", "--collect-only"])
+def test_who_looks_on_gets_one_plain_run(program, script, tmp_path: Path, argument: str) -> None:
+    python = program(tmp_path, "python", 'echo "$@"; exit 3')
+    assert script(python, [argument]) == f"-m pytest {argument} 3"
+
+
+@pytest.mark.alone
 def test_a_second_start_costs_less_than_a_second() -> None:
     if not (ROOT / ".venv/morphony-setup.json").exists():
         pytest.skip("this checkout was not set up by packaging/run.py")

@@ -68,6 +68,7 @@ def test_reports_are_the_same_for_any_number_of_processes(tmp_path: Path, monkey
     assert list(scan(tmp_path, workers=1)) == list(scan(tmp_path, workers=3))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
 def test_a_scan_is_left_in_less_than_half_a_second(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_songs(tmp_path, ["a.mid", "b.mid", "stuck.mid"])

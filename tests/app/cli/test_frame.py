@@ -191,6 +191,7 @@ sys.exit(__main__.main(["wait"]))
 """
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGINT, 130, "Stopped.\n"), (signal.SIGTERM, 143, "")])
 def test_signals_end_a_command_in_order(number: int, code: int, said: str) -> None:
