@@ -1,14 +1,14 @@
 """When numbers fail: back to the last good state in memory, at a lower rate, and a stop after three failures in a row.
 
-The last good state is the one before the step where the step moved nothing and every weight is a number, at the first
-failure; else it is the last snapshot. The count of steps goes on, so every step is one line of the log and draws music
-of its own. Knows no loss.
+A first failure whose step moved nothing costs that step alone: weights that are no numbers are put back as the last
+snapshot has them, all others stay. Else everything goes back to the snapshot. The count of steps goes on, so every
+step is one line of the log and draws music of its own. Knows no loss.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.errors import MorphonyError
 
 LOWER = 0.5  # times the learning rate after a failure
 LOWEST = 1 / 8
-REGAINED = 10  # good steps after which one failure is made up for
+REGAINED = 3  # good steps after which one failure is made up for
 IN_A_ROW = 3
 
 
@@ -45,8 +45,8 @@ class Recovery:
         self.in_a_row = 0
         self.factor = min(self.factor * LOWER ** (-1 / REGAINED), 1.0)
 
-    def failed(self, step: int, what: str, back_to: int | None) -> str:
-        """A step was not, and is undone by going back to another, or moved nothing (None); the sentence to say.
+    def failed(self, step: int, what: str, done: str) -> str:
+        """A step was not, and something is done about it; the sentence to say.
 
         Raises MorphonyError after the third in a row.
         """
@@ -57,9 +57,15 @@ class Recovery:
                 f"Training stopped at step {step}: {what} was not a number {IN_A_ROW} times in a row, at ever lower "
                 f"rates. The last checkpoint is good; try a lower lr, or look at the music of these steps."
             )
-        done = "it is left out" if back_to is None else f"the weights of step {back_to} are back"
         rate = f"the learning rate is {self.factor:.3g} of the schedule's"
         return f"At step {step} {what} was not a number: {done}, and {rate}."
+
+
+def mend(tensors: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
+    """Put back in its place each number that is none, as it was kept."""
+    for tensor, old in zip(tensors, kept, strict=True):
+        if tensor.is_floating_point():
+            tensor.copy_(torch.where(tensor.isfinite(), tensor, old))
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:

@@ -29,7 +29,7 @@ from trainer.losses import CRITIC
 from trainer.memory import memory, short_of_memory
 from trainer.objective import objective_of
 from trainer.processes import Touching, all_placed, averaged, is_sharded, local, placed, summed, whole
-from trainer.recover import Recovery, Snapshot, finite
+from trainer.recover import Recovery, Snapshot, finite, mend
 from trainer.schedules import KlWeight, Plateau, learning_rate
 from trainer.side import Side
 
@@ -254,14 +254,20 @@ class Run:
 
     def sound(self) -> bool:
         """Whether every weight, average and moment is a number, in all processes."""
-        mine = finite([*self._tensors(), *(t for side in self._sides() for t in side.held())])
-        return summed(self.fabric, [float(not mine)])[0] == 0
+        return self._finite(self._tensors()) and self._finite(self._moments())
+
+    def _finite(self, tensors: Sequence[Tensor]) -> bool:
+        return summed(self.fabric, [float(not finite(tensors))])[0] == 0
 
     def _go_back(self, what: str, moved: bool) -> str:
         kept = self.snapshot
-        if not moved and not self.recovery.in_a_row and self.sound():
-            return self.recovery.failed(self.at.step, what, None)
-        said = self.recovery.failed(self.at.step, what, kept.step)
+        if not moved and not self.recovery.in_a_row and self._finite(self._moments()):
+            if self._finite(self._tensors()):
+                return self.recovery.failed(self.at.step, what, "it is left out")
+            mend(self._tensors(), kept.tensors)
+            done = f"it is left out, the weights that were none are those of step {kept.step} again"
+            return self.recovery.failed(self.at.step, what, done)
+        said = self.recovery.failed(self.at.step, what, f"the weights of step {kept.step} are back")
         for tensor, old in zip(self._tensors(), kept.tensors, strict=True):
             tensor.copy_(old)
         for side, old_state in zip(self._sides(), kept.optimisers, strict=True):
@@ -286,6 +292,10 @@ class Run:
         """Everything a step moves but optimisers, as it lies in this process."""
         critic = [] if self.adversary is None else self.adversary.trained
         return [*map(local, [*self.trained, *critic]), *self.ema.mean, *self.model.buffers()]
+
+    def _moments(self) -> list[Tensor]:
+        """What optimisers keep, as it lies in this process."""
+        return [tensor for side in self._sides() for tensor in side.held()]
 
     def _sides(self) -> list[Side]:
         return [self.side] + ([] if self.adversary is None else [self.adversary.side])

@@ -86,12 +86,33 @@ def test_every_kind_is_noticed_said_and_survived(
     assert set(said) == {3, 6, 9}
     assert said[3].startswith("At step 3 the loss was not a number: it is left out")
     assert said[6].startswith("At step 6 the gradient was not a number: it is left out")
-    assert said[9].startswith("At step 9 the loss was not a number: the weights of step 8 are back")
+    assert said[9].startswith("At step 9 the loss was not a number: it is left out, the weights that were none are")
     assert math.isnan(steps[8].train["loss"])  # the weight was noticed by what it did
     rates = [s.rates["learning_rate"] for s in steps]
     assert rates[3] == pytest.approx(LOWER * rates[2])
     assert rates[4] > rates[3]
     assert all(np.isfinite(list(s.held_out.values())).all() for s in steps if s.held_out)
+    assert_all_finite(tmp_path)
+
+
+def test_at_first_only_what_is_no_number_goes_back_then_everything(
+    config: Config, windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saboteur = Saboteur(monkeypatch, {6: "weight", 7: "loss"})
+    settings = with_train(config, steps=8, snapshot_every=4, ema=0.0)
+    after: dict[int, dict[str, torch.Tensor]] = {}
+    said = {}
+    for step in saboteur.run(settings, windows, tmp_path):
+        after[step.n] = {n: p.detach().clone() for n, p in saboteur.model.named_parameters()}
+        said[step.n] = step.message
+    assert "it is left out, the weights that were none are those of step 4 again" in said[6]
+    place = "encoder.pool.weight", (3, 2, 1)
+    assert after[6][place[0]][place[1]] == after[4][place[0]][place[1]] != after[5][place[0]][place[1]]
+    after[5][place[0]][place[1]] = after[4][place[0]][place[1]]
+    assert all(torch.equal(after[6][n], p) for n, p in after[5].items())
+    assert "the weights of step 4 are back" in said[7]
+    assert all(torch.equal(after[7][n], p) for n, p in after[4].items())
+    assert not said[8]
     assert_all_finite(tmp_path)
 
 
@@ -144,7 +165,7 @@ def test_thirty_at_random_steps_cost_next_to_nothing(
 def test_the_rate_climbs_back_and_failures_far_apart_are_not_in_a_row() -> None:
     recovery = Recovery()
     for n in range(5):
-        recovery.failed(n, "the loss", 0)
+        recovery.failed(n, "the loss", "it is left out")
         assert recovery.factor == pytest.approx(LOWER)
         for _ in range(REGAINED):
             recovery.passed()
