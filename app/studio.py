@@ -23,9 +23,12 @@ from app.commands import commands, fill_menus
 from app.desk import Desk
 from app.document import Document
 from app.files import Files
+from app.handle import DragHandle
 from app.lights import EngineLight, SoundLights
 from app.mixer import Mixer
 from app.morphing import Morphing, MorphPoint
+from app.panels.conductor import MeterPopover, TempoPopover
+from app.panels.events import EventList
 from app.panels.latents import LatentsPanel
 from app.panels.sliders import MorphState
 from app.panels.tracks import TracksPanel
@@ -77,6 +80,10 @@ class Studio(QObject):
         self.playback.heard_of = self.mixer.heard
         self.tracks = TracksPanel(self.document, self.mixer, self.roll.state)
         self.sound = SoundLights(self.player, self.settings, self)
+        self.events = EventList(self.roll.state)
+        bar = self.window.transport
+        self.tempo = TempoPopover(self.tr("Tempo"), self.document, self.player.position_tick, bar.tempo)
+        self.meter = MeterPopover(self.tr("Meter"), self.document, self.player.position_tick, bar.meter)
         # The model behind the sliders
         self.engine = EngineThread(opener, self)
         self.engine_light = EngineLight(self.engine, self.load_starter, self)
@@ -90,6 +97,7 @@ class Studio(QObject):
         self.files = Files(self.document, self.settings, self.window, self.snapshot)
         # Proposals, locked notes
         self.desk = Desk(self.document, self.window, self.roll, self.engine, self.morphing, self.files, self.settings)
+        self.handle = DragHandle(self.roll.state, lambda: self.files.name)
         self._told_to_leave = False
         self._wanted_style: Path | None = None
         self._engine_trouble = ""  # why the last model or style did not load
@@ -110,10 +118,12 @@ class Studio(QObject):
         self.training_dock = window.add_dock("training", self.tr("Fine-tuning"), self.training, bottom)
         self.tracks_dock = window.add_dock("tracks", self.tr("Tracks"), self.tracks, bottom)
         window.tabifyDockWidget(self.training_dock, self.tracks_dock)
-        for dock in (self.training_dock, self.tracks_dock):
+        self.events_dock = window.add_dock("events", self.tr("Events"), self.events, area.RightDockWidgetArea)
+        for dock in (self.training_dock, self.tracks_dock, self.events_dock):
             dock.hide()
         for light in (self.sound.sound_light, self.sound.midi_light, self.engine_light.light):
             window.transport.add_light(light)
+        window.transport.add_tool(self.handle)
         window.start_strip.add("play", self.tr("Play"), "play", window["play"], primary=True)
         window.start_strip.add("vary", self.tr("Vary it"), "vary", window["vary"])
         window.start_strip.add("open", self.tr("Open my MIDI"), "open", window["open"])
@@ -140,12 +150,17 @@ class Studio(QObject):
             "vary": self.morphing.vary,
             "reset": self.morphing.reset,
             "add_track": self.add_track,
+            "copy_file": self.handle.copy,
+            "tempo": lambda: self.tempo.open(window.transport.tempo),
+            "meter": lambda: self.meter.open(window.transport.meter),
             "shortcuts": self.show_shortcuts,
             "palette": self.show_palette,
         }.items():
             window[name].triggered.connect(lambda _=False, do=do: do())
         window["theme"].toggled.connect(self._use_theme)
         window["follow"].triggered.connect(lambda on: self.settings.set("follow", on))
+        for readout, name in ((window.transport.tempo, "tempo"), (window.transport.meter, "meter")):
+            readout.set_clicked(window[name].trigger, window[name].text().rstrip("…"))
         window.start_strip.dismissed.connect(self._dismiss_start)
         self.training_dock.visibilityChanged.connect(lambda _: self._show_start())
         window.dropped.connect(files.take)
@@ -156,12 +171,15 @@ class Studio(QObject):
             self.desk.problem,
             self.sound.problem,
             self.training.problem,
+            self.events.problem,
+            self.handle.problem,
         ):
             speaker.connect(messages.problem)
         files.not_saved.connect(lambda words: messages.problem(words, self.tr("Save as…"), files.save_as))
         for speaker in (files.solved, self.sound.solved):
             speaker.connect(messages.solved)
-        files.notice.connect(messages.notice)
+        for teller in (files.notice, self.handle.notice):
+            teller.connect(messages.notice)
         files.song_opened.connect(self._name_song)
         files.project_opened.connect(self._restore)
         files.folder_dropped.connect(self.offer_training)
@@ -171,7 +189,7 @@ class Studio(QObject):
         self._name_steps()
         self.roll.bars_selected.connect(self.morph_state.set_selection)
         self.mixer.changed.connect(self.playback.refresh)
-        self.tracks.sent.connect(self.player.send_now)
+        self.tracks.sent.connect(self.player.tell)
         self.tracks.auditioned.connect(self.playback.sound_track)
         self.latents.reset_requested.connect(self.morphing.reset)
         self.engine.ready.connect(self._on_ready)

@@ -246,13 +246,13 @@ def style_sheet(theme: Theme) -> str:
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
     QProgressBar {{ background: {t.field}; border: none; border-radius: 2px; max-height: {half}px; }}
     QProgressBar::chunk {{ background: {t.accent}; border-radius: 2px; }}
-    QLineEdit, QSpinBox {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px;
+    QLineEdit, QAbstractSpinBox {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px;
         min-height: {t.grid * 4 - 2}px; }}
     QLineEdit {{ padding: 0 {t.grid}px; }}
-    QSpinBox {{ padding-left: {t.grid}px; }}
-    QSpinBox QLineEdit {{ background: transparent; border: none; padding: 0 {t.grid}px; min-height: 0; }}
-    QSpinBox::up-button, QSpinBox::down-button {{ width: 0; height: 0; border: none; }}
-    QLineEdit:focus, QSpinBox:focus {{ border-color: {t.accent}; }}
+    QAbstractSpinBox {{ padding-left: {t.grid}px; }}
+    QAbstractSpinBox QLineEdit {{ background: transparent; border: none; padding: 0 {t.grid}px; min-height: 0; }}
+    QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; height: 0; border: none; }}
+    QLineEdit:focus, QAbstractSpinBox:focus {{ border-color: {t.accent}; }}
     QLabel[dim="true"] {{ color: {t.text_dim}; }}
     QLabel[small="true"] {{ font-size: {t.font_small}px; }}
     QPushButton[segment="true"] {{ border-radius: 0; }}
@@ -271,6 +271,18 @@ def style_sheet(theme: Theme) -> str:
     QListWidget {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px; outline: none; }}
     QListWidget::item {{ padding: {half}px {t.grid}px; border-radius: {t.radius}px; }}
     QListWidget::item:selected {{ background: {t.hover}; color: {t.text}; }}
+    QTableView {{ background: {t.panel}; selection-background-color: {t.hover}; selection-color: {t.text};
+        outline: none; }}
+    QTableView::item {{ padding: 0 {t.grid}px; }}
+    QTableView::item:focus {{ border: 1px solid {t.accent}; }}
+    QTableView QLineEdit {{ min-height: 0; border-radius: 0; border-color: {t.accent}; }}
+    QHeaderView {{ background: {t.panel}; }}
+    QHeaderView::section {{ background: {t.panel}; color: {t.text_dim}; border: none;
+        border-bottom: 1px solid {t.hairline}; padding: {half}px {t.grid}px; font-size: {t.font_small}px; }}
+    QTreeWidget#palette {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px;
+        outline: none; }}
+    QTreeWidget#palette::item {{ padding: {half}px {t.grid}px; }}
+    QTreeWidget#palette::item:selected {{ background: {t.hover}; color: {t.text}; }}
     QLabel[strong="true"] {{ font-weight: 600; }}
     QLabel[danger="true"] {{ color: {t.danger}; }}
     QLabel[title="true"] {{ font-size: {t.font_large}px; }}

@@ -55,6 +55,7 @@ class QuantiseOptions(QDialog):
         box.setSingleStep(10)
         box.setSuffix(" %")
         box.setValue(value)
+        box.lineEdit().setTextMargins(8, 0, 8, 0)
         return box
 
     def _lay_out(self) -> None:
@@ -67,7 +68,9 @@ class QuantiseOptions(QDialog):
         for words, widget in rows:
             widget.setAccessibleName(words)
             widget.setMinimumWidth(136)
-            form.addRow(words, widget)
+            label = QLabel(words)
+            label.setMinimumHeight(32)
+            form.addRow(label, widget)
         buttons = QHBoxLayout()
         buttons.addWidget(self.ends)
         buttons.addStretch(1)

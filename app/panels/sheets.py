@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtGui import QColor, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
+    QScrollArea,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -25,6 +26,21 @@ from app import theme
 from app.actions import GESTURES, MENUS, VERBS
 from app.commands import OF_THE_WINDOW, Command
 from app.roll.shortcuts import SHORTCUTS
+
+COLUMNS, SCROLL_BAR = 4, 12
+Groups = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def in_columns(groups: Groups, count: int) -> list[Groups]:
+    """The groups in their order, in columns of about the same height."""
+    lines = sum(len(group) + 1 for group in groups.values())
+    columns: list[dict[str, Sequence[tuple[str, str]]]] = [{} for _ in range(count)]
+    before = 0
+    for title, group in groups.items():
+        middle = before + (len(group) + 1) / 2
+        columns[min(int(middle * count / lines), count - 1)][title] = group
+        before += len(group) + 1
+    return list(columns)
 
 
 class ShortcutSheet(QDialog):
@@ -38,14 +54,22 @@ class ShortcutSheet(QDialog):
         for shortcut in SHORTCUTS:
             if shortcut.group != OF_THE_WINDOW:
                 roll.setdefault(f"Roll: {shortcut.group.lower()}", []).append((shortcut.text, ", ".join(shortcut.keys)))
-        titles = list(roll)
-        first, second = titles[: len(titles) // 2], titles[len(titles) // 2 :]
-        columns = (window, {t: roll[t] for t in first} | GESTURES, {t: roll[t] for t in second})
-        row = QHBoxLayout(self)
+        groups = {title: lines for title, lines in (window | roll | GESTURES).items() if lines}
+        inner = QWidget()
+        row = QHBoxLayout(inner)
         row.setContentsMargins(24, 24, 24, 24)
         row.setSpacing(40)
-        for groups in columns:
-            row.addLayout(self._column(groups))
+        for column in in_columns(groups, COLUMNS):
+            row.addLayout(self._column(column))
+        area = QScrollArea()
+        area.setWidget(inner)
+        area.setWidgetResizable(True)
+        area.setAccessibleName(self.windowTitle())
+        column_of_it = QVBoxLayout(self)
+        column_of_it.setContentsMargins(0, 0, 0, 0)
+        column_of_it.addWidget(area)
+        room = self.screen().availableSize() * 0.95
+        self.resize((inner.sizeHint() + QSize(SCROLL_BAR, SCROLL_BAR)).boundedTo(room))
 
     @staticmethod
     def _column(groups: Mapping[str, Sequence[tuple[str, str]]]) -> QGridLayout:

@@ -174,8 +174,7 @@ class TrackRow:
             self.instrument.setCurrentIndex(self.panel.place_of(song.tracks[self.index]))
             return
         self._change(tracks.set_program(song, self.index, program), self.panel.tr("Change instrument"))
-        channel = self.panel.document.score.tracks[self.index].channel
-        self.panel.sent.emit(bytes((0xC0 | channel, program)))
+        self.panel.sent.emit(self.index, bytes((0xC0, program)))
         self.panel.auditioned.emit(self.index)
 
     def _choose_channel(self, place: int) -> None:
@@ -193,8 +192,7 @@ class TrackRow:
         self._turned = now
         changed = tracks.set_volume(self._origin, self.index, value)
         self._change(changed, self.panel.tr("Change volume"), self._key)
-        channel = self.panel.document.score.tracks[self.index].channel
-        self.panel.sent.emit(bytes((0xB0 | channel, 7, value)))
+        self.panel.sent.emit(self.index, bytes((0xB0, 7, value)))
 
     def _remove(self) -> None:
         self._change(tracks.remove(self.panel.document.score, self.index), self.panel.tr("Remove track"))
@@ -203,7 +201,7 @@ class TrackRow:
 class TracksPanel(QWidget):
     """All tracks of the song, and a button for one more."""
 
-    sent = Signal(bytes)  # a MIDI message that should be heard at once
+    sent = Signal(int, bytes)  # track, and a MIDI message for it that should be heard at once
     auditioned = Signal(int)  # track: let it be heard
 
     def __init__(self, document: Document, mixer: Mixer, roll: RollState, parent: QWidget | None = None) -> None:

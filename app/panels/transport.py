@@ -5,11 +5,12 @@ Shows what it is told and triggers actions it is given; knows no player.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QAction, QFont
+from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtGui import QAction, QColor, QEnterEvent, QFont, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
@@ -17,6 +18,7 @@ from engine.score.score import Score
 from engine.score.timing import BarGrid, TempoMap
 
 HEIGHT = 56
+PRESSES: Final = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter)  # what presses a control in focus
 
 
 class Readout(QWidget):
@@ -28,12 +30,13 @@ class Readout(QWidget):
         self.word = QLabel(word)
         self.word.setProperty("dim", True)
         self._size, self._widest = size, widest
+        self._clicked: Callable[[], object] | None = None
         self.setAccessibleName(word)
         self.value.setFixedHeight(24)
         self.value.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom)
         self.word.setFixedHeight(16)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 6, 0, 10)
+        layout.setContentsMargins(8, 6, 8, 10)
         layout.setSpacing(0)
         layout.addWidget(self.value)
         layout.addWidget(self.word)
@@ -44,6 +47,40 @@ class Readout(QWidget):
         if text != self.value.text():
             self.value.setText(text)
             self.setAccessibleDescription(text)
+
+    def set_clicked(self, clicked: Callable[[], object], tip: str) -> None:
+        """Make it a control: the mouse, Space and Enter do something."""
+        self._clicked = clicked
+        self.setToolTip(tip)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if self._clicked is not None and event.button() == Qt.MouseButton.LeftButton:
+            self._clicked()
+
+    def event(self, event: QEvent) -> bool:
+        """Space and Enter are its own once Tab has led to it."""
+        if isinstance(event, QKeyEvent) and self._clicked is not None and event.key() in PRESSES:
+            if event.type() == QEvent.Type.KeyPress:
+                self._clicked()
+            event.accept()
+            return True
+        return super().event(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._clicked is not None and (self.hasFocus() or self.underMouse()):
+            tokens = theme.current()
+            painter = QPainter(self)
+            painter.setPen(QColor(tokens.accent) if self.hasFocus() else Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(tokens.hover) if self.underMouse() else Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(self.rect().adjusted(0, 4, -1, -5), tokens.radius, tokens.radius)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        self.update()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.update()
 
     def dress(self) -> None:
         """Take fonts from the theme."""
@@ -72,6 +109,7 @@ class TransportBar(QFrame):
         self.time = Readout(self.tr("time"), "88:88.8", theme.current().font_large)
         self.tempo = Readout(self.tr("tempo"), "888.8")
         self.meter = Readout(self.tr("meter"), "12/16")
+        self._tools = QHBoxLayout()
         self._lights = QHBoxLayout()
         self._lights.setSpacing(4)
         self._lay_out()
@@ -102,18 +140,19 @@ class TransportBar(QFrame):
         for name in self.BUTTONS[:3]:
             layout.addWidget(self.buttons[name])
         layout.addSpacing(16)
-        for readout in (self.position, self.time):
+        for readout in (self.position, self.time, self.tempo, self.meter):
             layout.addWidget(readout)
-            layout.addSpacing(16)
-        for readout in (self.tempo, self.meter):
-            layout.addWidget(readout)
-            layout.addSpacing(8)
         for name in self.BUTTONS[3:]:
             layout.addWidget(self.buttons[name])
+        layout.addLayout(self._tools)
         spacer = QWidget()
         spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         layout.addWidget(spacer)
         layout.addLayout(self._lights)
+
+    def add_tool(self, tool: QWidget) -> None:
+        """Put a control after the buttons."""
+        self._tools.addWidget(tool)
 
     def add_light(self, light: QWidget) -> None:
         """Put a status light at the right end."""

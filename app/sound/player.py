@@ -138,9 +138,9 @@ class Player(QObject):
         """Sound one note now: what is drawn, or a test tone."""
         self._transport.audition(track, pitch, velocity, seconds)
 
-    def send_now(self, message: bytes) -> None:
-        """Let one message be heard at once: a volume that is being turned."""
-        self._transport.send_now(message)
+    def tell(self, track: int, message: bytes) -> None:
+        """Let one message for a track be heard at once: a volume that is being turned."""
+        self._transport.tell(track, message)
 
     def panic(self) -> None:
         """Pause and send all notes off everywhere."""

@@ -187,10 +187,13 @@ class Transport:
             batch.append((moment + seconds, bytes((NOTE_OFF | channel, pitch & 127, 64))))
             output.port.send(batch)
 
-    def send_now(self, message: bytes) -> None:
-        """Hand one message to every port, due now."""
-        for port in self.ports:
-            port.send([(self._clock(), message)])
+    def tell(self, track: int, message: bytes) -> None:
+        """Hand every port one message for a track, due now; its channel is the one the track has there."""
+        moment = self._clock()
+        for output in self._outputs:
+            channel = output.view.channel(self._score, track)
+            if channel is not None:
+                output.port.send([(moment, bytes((message[0] & 0xF0 | channel,)) + message[1:])])
 
     # ------------------------------------------------------------ time
 

@@ -109,6 +109,12 @@ def shift_velocity(score: Score, rows: ArrayLike, by: int) -> Edited:
     return set_velocity(score, rows, score.notes["velocity"][rows].astype(np.int64) + by)
 
 
+def set_track(score: Score, rows: ArrayLike, track: int) -> Edited:
+    """Put the notes on another track."""
+    rows = _rows(rows)
+    return _with(score, rows, track=np.full(len(rows), track))
+
+
 def to_grid(
     ticks: ArrayLike, grid: BarGrid, step: float, rounding: Literal["nearest", "down", "up"] = "nearest"
 ) -> NDArray[np.int64]:

@@ -63,21 +63,21 @@ def test_a_name_is_typed(panel: TracksPanel, song: Score) -> None:
 
 def test_an_instrument_is_typed_and_heard(panel: TracksPanel, qtbot: QtBot) -> None:
     box = panel.rows[0].instrument
-    sent: list[bytes] = []
-    panel.sent.connect(sent.append)
+    sent: list[tuple[int, bytes]] = []
+    panel.sent.connect(lambda *told: sent.append(told))
     with qtbot.waitSignal(panel.auditioned):
         box.setFocus()
         box.lineEdit().selectAll()
         QTest.keyClicks(box.lineEdit(), "French horn")
         QTest.keyClick(box.lineEdit(), Qt.Key.Key_Return)
     assert panel.document.score.tracks[0].program == 60
-    assert sent == [bytes((0xC0, 60))]
+    assert sent == [(0, bytes((0xC0, 60)))]
 
 
 def test_a_volume_drag_is_one_step_and_sent_at_once(panel: TracksPanel, song: Score) -> None:
     fader = panel.rows[0].volume
-    sent: list[bytes] = []
-    panel.sent.connect(sent.append)
+    sent: list[tuple[int, bytes]] = []
+    panel.sent.connect(lambda *told: sent.append(told))
     y = fader.height() // 2
     start = QPoint(round(6 + (fader.width() - 12) * 100 / 127), y)
     QTest.mousePress(fader, LEFT, Qt.KeyboardModifier.NoModifier, start)
@@ -86,7 +86,7 @@ def test_a_volume_drag_is_one_step_and_sent_at_once(panel: TracksPanel, song: Sc
     QTest.mouseRelease(fader, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(30, y))
     assert tracks.volume(panel.document.score, 0) == fader.value() < 50
     assert panel.rows[0].figure.text() == str(fader.value())
-    assert sent[-1] == bytes((0xB0, 7, fader.value()))
+    assert sent[-1] == (0, bytes((0xB0, 7, fader.value())))
     assert panel.document.undo_stack.count() == 1
     panel.document.undo_stack.undo()
     assert panel.document.score is song
@@ -148,6 +148,19 @@ def test_what_is_muted_is_not_played(song: Score) -> None:
     transport.set_ports([Ear()])  # type: ignore[list-item]
     transport.play()
     assert {m[0] & 15 for m in heard if is_note_on(m)} == {1, 9}
+
+
+def test_what_is_told_of_a_track_goes_to_its_channel_at_once(song: Score) -> None:
+    heard: list[bytes] = []
+
+    class Ear:
+        send = staticmethod(lambda events: heard.extend(m for _, m in events))
+        silence = panic = poll = close = staticmethod(lambda: None)
+
+    transport = Transport(song, clock=lambda: 0.0)
+    transport.set_ports([Ear()])  # type: ignore[list-item]
+    transport.tell(1, bytes((0xB0, 7, 33)))
+    assert heard == [bytes((0xB1, 7, 33))]
 
 
 def test_a_project_keeps_mutes(tmp_path: Path, song: Score) -> None:

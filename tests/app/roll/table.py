@@ -511,6 +511,40 @@ def _drop(desk: Desk) -> None:
     source.deleteLater()
 
 
+@row("files: a dropped folder offers fine-tuning")
+def _drop_folder(desk: Desk) -> None:
+    source = Source(desk.out)
+    source.setGeometry(1300, 20, 200, 100)
+    source.show()
+    wait(100)
+    pull(source, desk.at(500, 70))
+    until(lambda: desk.studio.training_dock.isVisible(), "the panel", 5)
+    desk.studio.trainer.cancel()
+    until(lambda: not desk.studio.trainer.busy, "the scan to end", 30)
+    desk.studio.training_dock.hide()
+    source.close()
+    source.deleteLater()
+
+
+@row("files: the handle drags the piece or the selection out")
+def _drag_out(desk: Desk) -> None:
+    target = Target()
+    target.setGeometry(1300, 20, 200, 200)
+    target.show()
+    wait(100)
+    for rows, count in (([], 8), ([5, 6], 2)):
+        desk.view.select(np.array(rows, dtype=np.intp))
+        pull(desk.studio.handle, target.mapToGlobal(QPoint(100, 100)))
+        until(lambda count=count: len(target.got) == (1 if count == 8 else 2), "the file", 5)
+        read = midi.read(target.got[-1])
+        assert len(read.notes) == count
+        assert [t.name for t in read.tracks] == ["right", "left"]
+    assert read.notes["tick"].tolist() == [96, 192]  # bar 2 begins at its head
+    assert target.got[-1].name == f"{desk.studio.files.name} bar 2.mid"
+    target.close()
+    target.deleteLater()
+
+
 class Source(QWidget):
     """Another program's window, out of which a file can be dragged."""
 
