@@ -481,7 +481,7 @@ def _audition(desk: Desk) -> None:
 def _everything(desk: Desk) -> None:
     desk.keys("F1")
     sheet = desk.window.findChildren(ShortcutSheet)[-1]
-    assert sheet.isVisible()
+    until(sheet.isActiveWindow, "the sheet")
     words = {label.text() for label in sheet.findChildren(QLabel)}
     assert {"Quantise options", "Shift+Q", "Ctrl+wheel, Ctrl+Shift+wheel"} <= words
     desk.keys("Escape")
