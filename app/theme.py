@@ -84,7 +84,7 @@ LIGHT: Final = Theme(
     text_dim="#5b6172",
     accent="#00806c",
     on_accent="#ffffff",
-    proposal="#b06a00",
+    proposal="#a86200",
     danger="#c62828",
     track_hues=("#2f62c9", "#1d7f55", "#a23f8b", "#b4620e", "#6a4bc4", "#0f7f9e", "#7d6748", "#8a7a00"),
 )

@@ -55,6 +55,11 @@ class Readout(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
+    @property
+    def is_control(self) -> bool:
+        """Whether a click does something."""
+        return self._clicked is not None
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if self._clicked is not None and event.button() == Qt.MouseButton.LeftButton:
             self._clicked()

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from app.roll.colours import faded, mixed
 from app.roll.gestures.gesture import Pointer
 from app.roll.gestures.wheel import Wheel
+from app.roll.layers import overlay
 from app.roll.layers.grid import BLACK
 from app.roll.layers.notes import name_of
 from app.roll.state import RollState
@@ -33,6 +34,7 @@ class Keyboard(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName(self.tr("Keyboard"))
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # the keys of the roll work here too
         for signal in (roll.view_changed, roll.hover_changed, themes.changed):
             signal.connect(self._repaint)
         roll.playhead_moved.connect(self._light)
@@ -68,6 +70,7 @@ class Keyboard(QWidget):
             elif pitch % every == 0 and not BLACK[pitch % 12]:
                 self._name(painter, pitch, faded("#14161c", 0.95 if pitch % 12 == 0 else 0.55))
         painter.fillRect(self.width() - 1, 0, 1, self.height(), QColor(theme.hairline))
+        overlay.paint_focus(painter, self)
 
     def _paint_key(self, painter: QPainter, pitch: int, dark: bool, hovered: bool, black: QColor, seam: QColor) -> None:
         theme, view = current(), self.roll.view

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.roll.colours import faded
 from app.roll.coordinates import Coordinates
-from app.roll.layers import density
+from app.roll.layers import density, overlay
 from app.roll.layers.picture import Picture
 from app.roll.state import RollState
 from app.theme import current, themes
@@ -30,6 +30,7 @@ class Overview(QWidget):
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName(self.tr("Overview of the piece"))
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # the keys of the roll work here too
         roll.view_changed.connect(self.update)
         roll.playhead_moved.connect(self._on_playhead)
         roll.notes_changed.connect(self._repaint)
@@ -69,6 +70,7 @@ class Overview(QWidget):
         painter.setBrush(faded(theme.text, 0.05))
         painter.drawRoundedRect(frame, theme.radius, theme.radius)
         painter.fillRect(QRectF(whole.x_of(roll.playhead) - 0.75, 1, 1.5, HEIGHT - 1), QColor(theme.accent))
+        overlay.paint_focus(painter, self)
 
     def _painted(self) -> QPixmap:
         ratio = self.devicePixelRatioF()

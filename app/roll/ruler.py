@@ -35,6 +35,7 @@ class Ruler(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName(self.tr("Ruler"))
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # the keys of the roll work here too
         self.setToolTip(self.tr("Click to move the playhead, drag to mark bars"))
         for signal in (roll.view_changed, roll.options_changed, roll.notes_changed, themes.changed):
             signal.connect(self._repaint)
@@ -54,6 +55,7 @@ class Ruler(QWidget):
         x = self.roll.view.x_of(self.roll.playhead)
         if -overlay.PLAYHEAD_PX <= x <= self.width() + overlay.PLAYHEAD_PX:
             overlay.paint_playhead(painter, x, HEIGHT, current(), mark=True)
+        overlay.paint_focus(painter, self)
 
     def _paint_ground(self, painter: QPainter) -> None:
         roll, theme, view = self.roll, current(), self.roll.view

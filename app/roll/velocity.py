@@ -38,6 +38,7 @@ class VelocityLane(QWidget):
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName(self.tr("Velocity lane"))
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # the keys of the roll work here too
         for signal in (
             roll.view_changed, roll.options_changed, roll.notes_changed, roll.selection_changed, themes.changed,
         ):  # fmt: skip
@@ -75,6 +76,7 @@ class VelocityLane(QWidget):
         x = self.roll.view.x_of(self.roll.playhead)
         if -1 <= x <= self.width():
             overlay.paint_playhead(painter, x, HEIGHT, current())
+        overlay.paint_focus(painter, self)
 
     def _paint_ground(self, painter: QPainter, ratio: float) -> None:
         theme, view = current(), self.roll.view

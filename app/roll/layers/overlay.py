@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
+from PySide6.QtWidgets import QWidget
 
 from app.roll.colours import faded
 from app.roll.coordinates import Coordinates
@@ -17,7 +18,7 @@ from app.roll.index import NOBODY, NoteIndex
 from app.roll.layers.notes import FEW, MANY, rects_of
 from app.roll.layers.rects import fill
 from app.roll.state import RollState
-from app.theme import Theme
+from app.theme import Theme, current
 from engine.score.edit import Rows
 
 GLOW_STEPS = 12
@@ -98,6 +99,15 @@ def paint_playhead(painter: QPainter, x: float, height: float, theme: Theme, mar
                 ]
             )
         )
+
+
+def paint_focus(painter: QPainter, widget: QWidget) -> None:
+    """A thin frame about the part of the roll that Tab has led to."""
+    if widget.hasFocus():
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setPen(QColor(current().accent))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRect(widget.rect().adjusted(0, 0, -1, -1))
 
 
 def _visible(view: Coordinates, index: NoteIndex, where: QRect | None = None) -> Rows:
