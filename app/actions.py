@@ -45,6 +45,12 @@ VERBS = (
     Verb("reject", "Reject the proposal", ("Esc",), "Make"),
     Verb("next_proposal", "Next proposal", ("N",), "Make"),
     Verb("last_proposal", "Previous proposal", ("Shift+N",), "Make"),
+    Verb("keep_take", "Keep this as a take", ("Ctrl+K",), "Takes"),
+    Verb("take_1", "Take A", ("1",), "Takes", line_before=True),
+    Verb("take_2", "Take B", ("2",), "Takes"),
+    Verb("take_3", "Take C", ("3",), "Takes"),
+    Verb("take_4", "Take D", ("4",), "Takes"),
+    Verb("grid", "Nine variations", ("Ctrl+G",), "Takes", line_before=True),
     Verb("play", "Play or pause", ("Space",), "Play"),
     Verb("stop", "Stop", ("Return", "Enter"), "Play"),
     Verb("to_start", "To the start", ("Home",), "Play"),
@@ -56,12 +62,13 @@ VERBS = (
     Verb("training", "Fine-tuning", ("Ctrl+2",), "View", checkable=True),
     Verb("tracks", "Tracks", ("Ctrl+4",), "View", checkable=True),
     Verb("events", "Events", ("Ctrl+5",), "View", checkable=True),
+    Verb("takes", "Takes", ("Ctrl+3",), "View", checkable=True),
     Verb("theme", "Light theme", ("Ctrl+Shift+L",), "View", checkable=True, line_before=True),
     Verb("shortcuts", "Keys and gestures", ("F1",), "Help"),
     Verb("palette", "Find a command…", ("Ctrl+P",), "Help"),
 )
 
-MENUS = ("File", "Edit", "Notes", "Make", "Play", "View", "Help")
+MENUS = ("File", "Edit", "Notes", "Make", "Takes", "Play", "View", "Help")
 
 GESTURES = {
     "Mouse": (

@@ -1,26 +1,32 @@
-"""What a composer does with the model beyond sliders, put together: proposals, locked notes, and their actions.
+"""What a composer does with the model beyond sliders, put together: proposals, locked notes, takes, their actions.
 
 Joins their parts to the window; each stands in a file of its own and is made when first asked for.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from app.document import Document
 from app.files import MIDI_SUFFIXES, Files, load
-from app.morphing import Morphing
+from app.morphing import Morphing, MorphPoint
 from app.panels.proposal import ProposalStrip
 from app.project import Project
 from app.proposals import Proposals, Stage
+from app.recipe import Recipe
 from app.roll.view import RollView
 from app.settings import Settings
+from app.take import SLOTS, Take
+from app.takes import Takes
+from app.variations import Variations
 from app.window import Window
 from app.worker import EngineThread
+from engine.score.score import Score
 
 MAKERS = {  # action -> verb of a recipe
     "regenerate": "regenerate",
@@ -53,6 +59,11 @@ class Desk(QObject):
         self.engine, self.morphing, self.files, self.settings = engine, morphing, files, settings
         self.proposals = Proposals(document, roll.state, engine, self)
         self.strip: ProposalStrip | None = None
+        self.takes = Takes(document, engine, self)
+        self.variations = Variations(document, engine, self.proposals, self)
+        right = Qt.DockWidgetArea.RightDockWidgetArea
+        self.takes_dock = window.add_dock("takes", self.tr("Takes"), self._takes_panel, right)
+        self.takes_dock.hide()
         self._lent: list[tuple[QAction, list[QKeySequence]]] = []
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
         self._refresh.timeout.connect(self.refresh)
@@ -73,10 +84,22 @@ class Desk(QObject):
             "reject": self._reject,
             "next_proposal": proposals.next,
             "last_proposal": proposals.previous,
+            "keep_take": self._keep_take,
+            "grid": self._show_grid,
+            **{f"take_{i + 1}": partial(self.takes.press, slot) for i, slot in enumerate(SLOTS)},
         }.items():
             window[name].triggered.connect(lambda _=False, do=do: do())
         proposals.problem.connect(self.problem)
         proposals.changed.connect(self._on_proposals)
+        self.takes.problem.connect(self.problem)
+        self.takes.notice.connect(window.messages.notice)
+        self.takes.edited.connect(self.document.undo_stack.resetClean)
+        self.takes.restored.connect(self._on_restored)
+        proposals.accepted.connect(self._on_accepted)
+        self.morphing.committed.connect(
+            lambda recipe, score, words: self.takes.add(self.document.piece_base, recipe, score, words)
+        )
+        self.document.loaded.connect(lambda _: self.takes.load([]))
         self.engine.ready.connect(self._refresh.start)
         self.engine.failed.connect(self._refresh.start)
 
@@ -110,6 +133,7 @@ class Desk(QObject):
         """Say of every action whether it can be done, and why not."""
         for name, verb in MAKERS.items():
             self.window.enable(name, self.proposals.why_not(verb))
+        self.window.enable("grid", self.proposals.why_not("vary"))
         chosen = len(self.roll.selection)
         self.window.enable("lock_notes", "" if chosen else self.tr("Select notes to lock them."))
         if self.proposals.stage is Stage.NONE:
@@ -120,6 +144,41 @@ class Desk(QObject):
         """Esc first ends a drag, as ever in the roll."""
         if not (self.roll.canvas.cancel() or self.roll.velocity_lane.cancel()):
             self.proposals.reject()
+
+    # Takes
+
+    def _takes_panel(self) -> QWidget:
+        from app.panels.takes import TakesPanel
+
+        return TakesPanel(self.takes, self.variations, self.window.actions_by_name)
+
+    def _on_accepted(self, base: Score, recipe: Recipe, score: Score, words: str) -> None:
+        self.takes.add(base, recipe, score, words)
+        if not self.settings.get("takes_offered", bool):
+            self.settings.set("takes_offered", True)
+            self.takes_dock.show()
+
+    def _keep_take(self) -> None:
+        self.takes.keep()
+        self.takes_dock.show()
+
+    def _show_grid(self) -> None:
+        self.takes_dock.show()
+        self.variations.ask()
+        panel = self.takes_dock.widget()
+        if panel is not None and panel.focusProxy() is not None:
+            panel.setFocus()
+
+    def _on_restored(self, take: Take, score: Score) -> None:
+        recipe = take.recipe
+        if recipe.verb == "morph":
+            point = MorphPoint(recipe.offsets, recipe.bars, recipe.seed, recipe.lanes)
+            self.morphing.remember(score, point)
+
+    def restore(self, opened: Project) -> None:
+        """Take in what a project brings."""
+        self.document.put_locks(self.document.score.notes[list(opened.note_locks)])
+        self.takes.load(list(opened.takes))
 
     # Wishes that need a dialog
 

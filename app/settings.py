@@ -19,6 +19,7 @@ DEFAULTS: Final[dict[str, str | int | float | bool]] = {
     "midi_port": "",  # name of the output port; empty is the virtual port
     "start_strip": True,  # the three first actions are shown
     "follow": True,
+    "takes_offered": False,  # the dock of takes has opened by itself once
     "step_seconds": 0.6,  # what one fine-tuning step took last time, for the estimate
 }
 

@@ -359,6 +359,9 @@ class Studio(QObject):
             tuple(sorted(self.mixer.muted)),
             tuple(sorted(self.mixer.soloed)),
             tuple(self.document.locked_rows.tolist()),
+            self.morphing.limits,
+            point.lanes,
+            tuple(self.desk.takes.items),
         )
 
     def _restore(self, opened: Project) -> None:
@@ -368,8 +371,8 @@ class Studio(QObject):
             self.roll.select_bars(opened.bars)
             self.morph_state.set_whole_piece(False)
         self.mixer.restore(opened.muted, opened.soloed)
-        self.document.put_locks(self.document.score.notes[list(opened.note_locks)])
-        self.morphing.restore(opened.base, MorphPoint(opened.offsets, opened.bars, opened.seed))
+        self.desk.restore(opened)
+        self.morphing.restore(opened.base, MorphPoint(opened.offsets, opened.bars, opened.seed, opened.lanes))
 
 
 def open_synth() -> Any:

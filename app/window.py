@@ -104,16 +104,26 @@ class Window(QMainWindow):
         """A strip under the roll, over the messages."""
         self._middle.insertWidget(self._middle.indexOf(self.messages), strip)
 
-    def add_dock(self, name: str, title: str, panel: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
-        """Dock `panel`; the action `name` shows and hides it."""
+    def add_dock(
+        self, name: str, title: str, panel: QWidget | Callable[[], QWidget], area: Qt.DockWidgetArea
+    ) -> QDockWidget:
+        """Dock `panel`, or what it makes when the dock is first seen; the action `name` shows and hides it."""
         dock = QDockWidget(title, self)
         dock.setObjectName(f"dock_{name}")
-        dock.setWidget(panel)
+        dock.setWidget(panel if isinstance(panel, QWidget) else QWidget())
         dock.setFeatures(
             QDockWidget.DockWidgetFeature.DockWidgetClosable | QDockWidget.DockWidgetFeature.DockWidgetMovable
         )
         dock.setTitleBarWidget(DockTitle(title, dock))
         self.addDockWidget(area, dock)
+        if not isinstance(panel, QWidget):
+            waiting = [panel]  # once
+
+            def fill(seen: bool) -> None:
+                if seen and waiting:
+                    dock.setWidget(waiting.pop()())
+
+            dock.visibilityChanged.connect(fill)
         action = self.actions_by_name[name]
         action.toggled.connect(dock.setVisible)
         dock.visibilityChanged.connect(lambda _: action.setChecked(not dock.isHidden()))
