@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QListView,
     QMenu,
-    QStackedLayout,
+    QStackedWidget,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -252,7 +252,7 @@ class TakesPanel(QWidget):
         for button, _ in self._buttons:
             row.addWidget(button)
         row.addStretch(1)
-        self._pages = QStackedLayout()
+        self._pages = QStackedWidget(self)
         self._pages.addWidget(self._empty)
         self._pages.addWidget(self.list)
         layout = QVBoxLayout(self)
@@ -260,7 +260,7 @@ class TakesPanel(QWidget):
         layout.setSpacing(0)
         layout.addLayout(row)
         layout.addWidget(self.grid)
-        layout.addLayout(self._pages, 1)
+        layout.addWidget(self._pages, 1)
         takes.changed.connect(self._follow)
         theme.themes.changed.connect(self._dress)
         self._takes = takes
