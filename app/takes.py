@@ -77,6 +77,10 @@ class Takes(QObject):
         now = digest(self.document.score)
         return next((take for take in reversed(self.items) if take.notes == now), None)
 
+    def score_of(self, take: Take) -> Score | None:
+        """The notes of a take, where they are at hand."""
+        return self._known.of(take)
+
     def _forget_some(self) -> None:
         """Takes without a star or a slot go, the oldest first, when there are too many or they hold too much."""
         spare = [take for take in self.items if not (take.starred or take.slot)]

@@ -266,6 +266,7 @@ def style_sheet(theme: Theme) -> str:
     QFrame#start_strip {{ background: {t.ground}; border: none; border-bottom: 1px solid {t.hairline}; }}
     QFrame#message_strip {{ background: {t.field}; border: none; border-top: 1px solid {t.hairline}; }}
     QFrame#proposal_strip {{ background: {t.panel}; border: none; border-top: 2px solid {t.proposal}; }}
+    QFrame#limits_strip {{ background: {t.panel}; border: none; border-top: 1px solid {t.hairline}; }}
     QFrame#dock_title {{ background: {t.panel}; border: none; border-bottom: 1px solid {t.hairline}; }}
     #popover {{ background: {t.panel}; border: 1px solid {t.line_bar}; }}
     QListWidget {{ background: {t.field}; border: 1px solid {t.hairline}; border-radius: {t.radius}px; outline: none; }}

@@ -43,6 +43,7 @@ class RollView(QWidget):
         self.velocity_lane = VelocityLane(self.state, self)
         self.overview = Overview(self.state, self)
         self.snap_button = SnapButton(self.state, self)
+        self._overview_corner = Corner("", self)
         self._fitted = False
         self._followed = True
         self._grid = grid = QGridLayout(self)
@@ -53,7 +54,7 @@ class RollView(QWidget):
                 (self.snap_button, self.ruler),
                 (self.keyboard, self.canvas),
                 (Corner(self.tr("Velocity"), self), self.velocity_lane),
-                (Corner("", self), self.overview),
+                (self._overview_corner, self.overview),
             )
         ):
             grid.addWidget(left, row, 0)
@@ -122,6 +123,14 @@ class RollView(QWidget):
     def set_track(self, track: int | None) -> None:
         """Edit one track only, the others dim; None: all."""
         self.state.set_option(track=track)
+
+    def add_lane(self, left: QWidget, lane: QWidget) -> None:
+        """One more lane, under that of the velocities."""
+        row = self._grid.rowCount()
+        self._grid.addWidget(left, row - 1, 0)
+        self._grid.addWidget(lane, row - 1, 1)
+        self._grid.addWidget(self._overview_corner, row, 0)
+        self._grid.addWidget(self.overview, row, 1)
 
     def visible_ticks(self) -> tuple[float, float]:
         """First and last tick in sight."""
