@@ -1,6 +1,6 @@
 """`morphony bench`: how fast the program is on this machine, each peer measured in the same run.
 
-Times are wall-clock; keys are like `drag.4.p95_ms`. What needs a window or a MIDI port is measured elsewhere.
+Times are wall-clock; keys are like `drag.4.p95_ms`. What needs a MIDI port is measured elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.cli import arguments, bench_decoder, bench_drag, bench_styles, bench_training, files, output
+from app.cli import arguments, bench_decoder, bench_drag, bench_studio, bench_styles, bench_training, files, output
 from app.cli.model import open_session
 from engine.attributes import NAMES
 from engine.errors import MorphonyError
@@ -361,7 +361,23 @@ def start(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
         "engine_ready_s": ["-c", "from engine.session import Session; Session.open()"],
     }
     out = {name: _best(partial(_launch, words), 3) for name, words in programs.items()}
-    return {**out, "engine_after_torch_s": out["engine_ready_s"] - out["import_torch_s"]}
+    studio = bench_studio.start()
+    return {
+        **out,
+        **{f"studio.{key}": value for key, value in studio.items()},
+        "engine_after_torch_s": out["engine_ready_s"] - out["import_torch_s"],
+        "studio.engine_after_torch_s": studio["engine_s"] - out["import_torch_s"],
+    }
+
+
+def roll(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """A frame of the piano roll with 50,000 notes: the visible part, all of them, scrolled and anew."""
+    return bench_studio.roll()
+
+
+def memory(args: argparse.Namespace, paths: Sequence[Path]) -> dict[str, float]:
+    """The studio's memory before the engine is loaded, with the model, and while it trains (Linux)."""
+    return bench_studio.memory()
 
 
 def _launch(words: list[str]) -> None:
@@ -408,4 +424,6 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Sequence[Path]], dict[str, floa
     "styles": styles,
     "scan": scanning,
     "start": start,
+    "roll": roll,
+    "memory": memory,
 }

@@ -5,6 +5,8 @@ Mouse events become `Pointer`s and go to the gestures. What is shown comes from 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import (
@@ -20,6 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from app.roll import gestures
+from app.roll.coordinates import Coordinates
 from app.roll.gestures.gesture import Gesture, Pointer
 from app.roll.gestures.wheel import Wheel
 from app.roll.layers import density, grid, locked, notes, overlay
@@ -44,6 +47,8 @@ class Canvas(QWidget):
         self._at = Pointer(0, 0, 0, 0)
         self._wheel = Wheel(roll)
         self._ground, self._picture = Picture(), Picture()
+        self._painted: Coordinates | None = None  # what the picture shows
+        self._manner = 0  # in which way: rounded, filled, or as a density
         self._leaving = roll.traces.leaving  # as the picture shows them
         self._frames = QTimer(self, interval=FADE_MS)
         self._frames.timeout.connect(self._frame)
@@ -54,7 +59,7 @@ class Canvas(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMinimumSize(160, 120)
         self.setAccessibleName(self.tr("Piano roll"))
-        roll.view_changed.connect(self._look)
+        roll.view_changed.connect(self._on_view)
         roll.options_changed.connect(self._look)
         roll.notes_changed.connect(self._on_song)
         roll.proposal_changed.connect(self._on_proposal)
@@ -82,41 +87,65 @@ class Canvas(QWidget):
 
     def _paint_picture(self, ratio: float) -> QPixmap:
         picture, is_old = self._picture.ready(self, ratio)
-        if is_old:
-            roll, theme = self.roll, current()
-            self._leaving = roll.traces.leaving
-            painter = QPainter(picture)
+        view = self.roll.view
+        if not is_old and self._painted is view:
+            return picture
+        count = len(self.roll.index.inside(*view.ticks, *view.pitches))
+        manner = (count > notes.FEW) + (count > notes.MANY)
+        strip, before, self._manner = None, self._manner, manner
+        if not is_old and manner == before and manner and float(ratio).is_integer():  # few carry names, which stay put
+            strip = self._picture.moved(self._painted, view)
+        painter = QPainter(picture)
+        if strip is None:
             painter.drawPixmap(0, 0, self._paint_ground(ratio))
-            overlay.paint_ghosts(painter, roll, theme, ratio)
-            rows = roll.index.inside(*roll.view.ticks, *roll.view.pitches)
-            opacity = np.ones(len(rows))
-            if roll.track is not None:
-                opacity[roll.index.track[rows] != roll.track] = DIM
-                order = np.argsort(opacity, kind="stable")  # dim ones lie underneath
-                rows, opacity = rows[order], opacity[order]
-            if roll.traces.leaving.any():
-                opacity[roll.traces.leaving[rows]] *= LEAVING
-            if len(rows) > notes.MANY:
-                density.paint(painter, roll.view, roll.index, rows, theme, ratio, opacity)
-            else:
-                selected = np.zeros(len(roll.index), dtype=bool)
-                selected[roll.selection] = True
-                notes.paint(painter, roll.view, roll.index, rows, theme, ratio, selected, opacity)
-                locked.paint(painter, roll, rows, theme, ratio)
-            painter.end()
+            self._paint_notes(painter, view, count, ratio)
+        else:
+            part = replace(view, left=view.tick_of(strip.left()), width=float(strip.width()))
+            painter.translate(strip.topLeft())
+            painter.setClipRect(strip.translated(-strip.topLeft()))
+            self._paint_lines(painter, part, ratio)
+            self._paint_notes(painter, part, count, ratio)
+        painter.end()
+        self._painted = view
         return picture
+
+    def _paint_notes(self, painter: QPainter, view: Coordinates, count: int, ratio: float) -> None:
+        """The notes in a part of what is seen, in the manner of the `count` notes in all of it."""
+        roll, theme = self.roll, current()
+        self._leaving = roll.traces.leaving
+        overlay.paint_ghosts(painter, roll, view, theme, ratio)
+        rows = roll.index.inside(*view.ticks, *view.pitches)
+        opacity = np.ones(len(rows))
+        if roll.track is not None:
+            opacity[roll.index.track[rows] != roll.track] = DIM
+            order = np.argsort(opacity, kind="stable")  # dim ones lie underneath
+            rows, opacity = rows[order], opacity[order]
+        if roll.traces.leaving.any():
+            opacity[roll.traces.leaving[rows]] *= LEAVING
+        if count > notes.MANY:
+            density.paint(painter, view, roll.index, rows, theme, ratio, opacity)
+        else:
+            selected = np.zeros(len(roll.index), dtype=bool)
+            selected[roll.selection] = True
+            few = count <= notes.FEW
+            notes.paint(painter, view, roll.index, rows, theme, ratio, selected, opacity, few)
+            locked.paint(painter, roll, view, rows, theme, ratio)
 
     def _paint_ground(self, ratio: float) -> QPixmap:
         ground, is_old = self._ground.ready(self, ratio)
         if is_old:
-            roll, theme = self.roll, current()
             painter = QPainter(ground)
-            step = roll.snap.step(roll.grid, roll.view.px_per_tick, roll.view.left) if roll.snap.on else 0.0
-            scale = roll.scale.pitch_classes if roll.show_scale and roll.scale else None
-            grid.paint(painter, roll.view, roll.grid, theme, step, scale, ratio)
-            overlay.paint_marked(painter, roll, theme)
+            self._paint_lines(painter, self.roll.view, ratio)
             painter.end()
         return ground
+
+    def _paint_lines(self, painter: QPainter, view: Coordinates, ratio: float) -> None:
+        """Rows, bars, beats and marked bars of a part of what is seen."""
+        roll, theme = self.roll, current()
+        step = roll.snap.step(roll.grid, view.px_per_tick, roll.view.left) if roll.snap.on else 0.0
+        scale = roll.scale.pitch_classes if roll.show_scale and roll.scale else None
+        grid.paint(painter, view, roll.grid, theme, step, scale, ratio)
+        overlay.paint_marked(painter, roll, view, theme)
 
     def _paint_empty(self, painter: QPainter) -> None:
         theme = current()
@@ -131,6 +160,13 @@ class Canvas(QWidget):
         painter.drawText(QRect(0, middle - 4, self.width(), 24), Qt.AlignmentFlag.AlignCenter, hint)
 
     # ------------------------------------------------------------------ what changed
+
+    def _on_view(self) -> None:
+        """Somebody looks elsewhere: the picture is moved where it can be, else painted anew."""
+        self._ground.forget()
+        self._at = self._pointer(self._at.x, self._at.y) if self.underMouse() else self._at
+        self._show_cursor()
+        self.update()
 
     def _look(self, *_: object) -> None:
         self._ground.forget()

@@ -7,6 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPen, QPolygonF
 
 from app.roll.colours import ink_colours, level_of
+from app.roll.coordinates import Coordinates
 from app.roll.layers.notes import rects_of
 from app.roll.state import RollState
 from app.theme import Theme
@@ -15,7 +16,7 @@ from engine.score.edit import Rows
 ROOM = 13.0  # pixels of width and, less two, of height that a padlock asks for
 
 
-def paint(painter: QPainter, roll: RollState, rows: Rows, theme: Theme, ratio: float) -> None:
+def paint(painter: QPainter, roll: RollState, view: Coordinates, rows: Rows, theme: Theme, ratio: float) -> None:
     """Mark those of `rows` that are locked."""
     held = np.intersect1d(rows, roll.document.locked_rows)
     if not len(held):
@@ -24,9 +25,7 @@ def paint(painter: QPainter, roll: RollState, rows: Rows, theme: Theme, ratio: f
     levels, hues = level_of(roll.index.velocity[held]), roll.index.track[held] % len(theme.track_hues)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    for (x, y, w, h), level, hue in zip(
-        rects_of(roll.view, roll.index, held, ratio).tolist(), levels, hues, strict=True
-    ):
+    for (x, y, w, h), level, hue in zip(rects_of(view, roll.index, held, ratio).tolist(), levels, hues, strict=True):
         ink = inks[int(hue)][int(level)]
         painter.setPen(QPen(ink, 1.5))
         for side, foot in ((x + 1.5, min(3.0, w / 3)), (x + w - 1.5, -min(3.0, w / 3))):

@@ -50,15 +50,16 @@ def paint(
     ratio: float,
     selected: NDArray[np.bool_],
     opacity: NDArray[np.float64] | None = None,
+    few: bool = True,
 ) -> None:
-    """Paint `rows`; `selected` (all notes) marks, `opacity` (per row) fades."""
+    """Paint `rows`; `selected` (all notes) marks, `opacity` (per row) fades. `few` are rounded and named."""
     if not len(rows):
         return
     rects = rects_of(view, index, rows, ratio)
     level = level_of(index.velocity[rows])
     hue = index.track[rows] % len(theme.track_hues)
     alpha = np.ones(len(rows)) if opacity is None else opacity
-    rounded = len(rows) <= FEW and view.row >= 6
+    rounded = few and view.row >= 6
     colours = note_qcolours(theme)
     shapes, owner = (rects, np.arange(len(rows))) if rounded else _chopped(rects, alpha)
     key = ((np.round(alpha * 15).astype(np.int64) * len(theme.track_hues) + hue) * LEVELS + level)[owner]

@@ -27,13 +27,13 @@ GLOW_PX = 8  # more than a glow reaches beyond its note
 PLAYHEAD_PX = 8  # half the width of what the playhead paints, mark in the ruler included
 
 
-def paint_ghosts(painter: QPainter, roll: RollState, theme: Theme, ratio: float) -> None:
+def paint_ghosts(painter: QPainter, roll: RollState, view: Coordinates, theme: Theme, ratio: float) -> None:
     """The notes that the last change took away, dim."""
     if not roll.show_ghosts:
         return
-    rows = _visible(roll.view, roll.traces.ghosts)
+    rows = _visible(view, roll.traces.ghosts)
     if 0 < len(rows) <= MANY:
-        _shapes(painter, rects_of(roll.view, roll.traces.ghosts, rows, ratio), faded(theme.text_dim, 0.17))
+        _shapes(painter, rects_of(view, roll.traces.ghosts, rows, ratio), faded(theme.text_dim, 0.17))
 
 
 def paint_changes(painter: QPainter, roll: RollState, theme: Theme, ratio: float, where: QRect) -> None:
@@ -68,15 +68,15 @@ def paint_hover(painter: QPainter, roll: RollState, row: int, theme: Theme, rati
     painter.drawRoundedRect(QRectF(x - 0.5, y - 0.5, w + 1, h + 1), 3, 3)
 
 
-def paint_marked(painter: QPainter, roll: RollState, theme: Theme) -> None:
+def paint_marked(painter: QPainter, roll: RollState, view: Coordinates, theme: Theme) -> None:
     """Marked bars as a faint wash between two lines."""
     if roll.bars is None:
         return
-    a = roll.view.x_of(float(roll.grid.starts[roll.bars.start]))
-    b = roll.view.x_of(float(roll.grid.starts[roll.bars.stop]))
-    painter.fillRect(QRectF(a, 0, b - a, roll.view.height), faded(theme.accent, 0.055))
+    a = view.x_of(float(roll.grid.starts[roll.bars.start]))
+    b = view.x_of(float(roll.grid.starts[roll.bars.stop]))
+    painter.fillRect(QRectF(a, 0, b - a, view.height), faded(theme.accent, 0.055))
     for x in (a, b):
-        painter.fillRect(QRectF(round(x), 0, 1, roll.view.height), faded(theme.accent, 0.45))
+        painter.fillRect(QRectF(round(x), 0, 1, view.height), faded(theme.accent, 0.45))
 
 
 def paint_playhead(painter: QPainter, x: float, height: float, theme: Theme, mark: bool = False) -> None:

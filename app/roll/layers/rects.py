@@ -14,14 +14,19 @@ def fill(painter: QPainter, rects: NDArray[np.float64], colour: QColor | str) ->
     if not len(rects):
         return
     rects = np.ascontiguousarray(rects, dtype=np.float64)  # kept alive by this name while Qt reads it
+    address = rects.__array_interface__["data"][0]  # `ctypes.data` imports a module each time
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(colour))
-    painter.drawRects(shiboken6.wrapInstance(rects.ctypes.data, QRectF), len(rects))  # type: ignore[call-overload]  # a C array
+    painter.setBrush(colour if isinstance(colour, QColor) else QColor(colour))
+    painter.drawRects(shiboken6.wrapInstance(address, QRectF), len(rects))  # type: ignore[call-overload]  # a C array
 
 
 def table(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
     """(N, 4) from columns or numbers."""
-    return np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (x, y, width, height))), axis=-1)
+    columns = [np.asarray(v) for v in (x, y, width, height)]
+    out = np.empty((next((len(c) for c in columns if c.ndim), 1), 4))
+    for i, column in enumerate(columns):
+        out[:, i] = column
+    return out
 
 
 def crisp(value: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:

@@ -100,6 +100,29 @@ def test_following_turns_pages_until_somebody_scrolls(hand) -> None:
     assert heard == [False, True]
 
 
+@pytest.mark.parametrize("count", [FEW + 500, MANY + 500])
+def test_a_scrolled_picture_is_the_one_that_would_be_painted(hand, count: int) -> None:
+    """What is moved and mended shows no seam, to either side, over the start and past the end."""
+    view, state = hand.view, hand.view.state
+    view.document.load(many(count))
+    view.select(np.arange(0, count, 7))
+    state.look(state.view.fitted(0.0, float(view.document.score.end_tick) * 0.8))
+    state.look(state.view.at(px_per_tick=state.view.px_per_tick))
+    view.select_bars(range(3, 5))
+    picture(view)
+    for dx in (3, 40, -11, 300, -500, 56, 1, -1):
+        state.look(state.view.scrolled(dx))
+        moved = picture(view)
+        view.canvas._look()
+        fresh = picture(view)
+        differ = sum(
+            moved.pixel(x, y) != fresh.pixel(x, y)
+            for x in range(0, fresh.width(), 1)
+            for y in range(0, fresh.height(), 23)
+        )
+        assert differ <= fresh.width() * fresh.height() / 23 * 0.001, dx
+
+
 def test_keys_light_up_while_music_plays(hand) -> None:
     hand.view.set_playhead(100)
     assert hand.view.keyboard._lit == frozenset()
