@@ -116,12 +116,13 @@ class _Chunk:
         self.bar_numbers = index.numpy()
         self.anchor = tilt.Anchor.of(piece.bars)
         known = np.isfinite(knobs.offsets) & (knobs.offsets != 0)
+        known[[INDEX[name] for name in tilt.UNTOLD]] = False
         value = torch.from_numpy(np.nan_to_num(knobs.offsets).clip(-6, 6)).float().expand(k, -1)
         self.offsets = Offsets(value, torch.from_numpy(known).float().expand(k, -1))
         self.none = Offsets.none(k)
         shift = colour_shift(session, knobs)
         self.rest = grids.at_rest(session, piece, index, shift)
-        steered = bool(knobs.moved(tilt.ONSET_STAGE + tilt.PITCH_STAGE))
+        steered = bool(set(knobs.moved(tilt.ONSET_STAGE + tilt.PITCH_STAGE)) - set(tilt.UNTOLD))
         self.told = grids.told(session, piece, index, shift, self.offsets) if steered else self.rest
 
     def choose(self) -> Rows:

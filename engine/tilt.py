@@ -21,11 +21,16 @@ from engine.sampling import Bools, Floats, Ints, Rows, uniform
 AMOUNTS = np.array([0.0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5.5, 7, 9, 12, 16, 24])
 ONSET_STAGE = ("density", "rhythm", "syncopation", "polyphony")
 PITCH_STAGE = ("register", "range", "leaps", "pitch_variety", "consonance")
+UNTOLD = ("register",)  # the decoder, when told of it, transposes every note at every touch
 AMOUNT_NAMES = ("density", "rhythm", "syncopation", "polyphony", "leaps", "articulation", "dynamic_spread")
 LIKELY_SLOTS = 2.0  # a note sounds for more 16ths than this, mostly
+OTHER_STEP = 0.5  # how much more slowly pitches rise that are no octave of a note
+NEAR = 1.5  # amount by which the likeliest off-beat sounds
 BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
 
 FIRST = 4.0  # amounts tried before any larger one
+FINE = 7  # amounts tried between two others
+FINER = 2  # times that is done
 
 Select = Callable[[Rows, Floats], Bools]  # rows and their logits (L, M) to (L, M) which are chosen
 Lengths = Callable[[Bools], Floats]  # rows (M,) to (M,) clocks they last, right for those rows at least
@@ -75,25 +80,25 @@ def solve(
     then no amount is tried beyond one that reaches the target.
     """
     goal = target(name, rest, step, anchor)
-    goal = goal + (uniform(INDEX[name], keys) - 0.5) * _quantum(rows, reference, name)
     direction = DIRECTIONS[name](rows, logits, reference, anchor)
     durations = (
         None if lengths is None or name != "polyphony" else _needed(rows, logits, direction, goal, anchor, lengths)
     )
-    tried = np.concatenate([-AMOUNTS[:0:-1], AMOUNTS])
-    tried = tried[tried * np.sign(step) >= -BACKWARD]
-    room = np.empty(len(tried) * len(logits))
+    room = np.empty((2 * len(AMOUNTS)) * len(logits))
     trials = _Trials(rows, logits, direction, name, step > 0, goal, select, anchor, durations, room)
-    amounts, left = np.repeat(tried[:, None], len(goal), 1), np.isfinite(goal)
-    error, soon = np.full(amounts.shape, np.inf), np.abs(tried) <= (FIRST if grows else np.inf)
+    tried = np.concatenate([-AMOUNTS[AMOUNTS <= BACKWARD][:0:-1], AMOUNTS]) * (1 if step > 0 else -1)
+    below = np.full((len(tried), len(goal)), np.nan)
+    soon, left = np.abs(tried) <= (FIRST if grows else np.inf), np.isfinite(goal)
     for part in (soon, ~soon):
         if part.any() and left.any():
-            error[part], reached = trials.errors(amounts[part], left)
-            left &= ~reached
-    best = _nearest(amounts, error)
-    amounts = np.arange(-6.0, 7.0)[:, None] * (_gap(np.abs(best)) / 8) + best
-    best = _nearest(amounts, trials.errors(amounts, np.isfinite(goal))[0])
-    best = np.where(np.isfinite(goal), best, 0.0)
+            below[part] = trials.below(tried[part, None].repeat(len(goal), 1), left)
+            left &= ~(below[part][-1] <= 0)
+    chance = uniform(INDEX[name], keys) if name != "range" else np.full(len(goal), 0.5)  # one bar decides a range
+    bracket = _Bracket.of(tried, below)
+    for _ in range(FINER):
+        amounts = bracket.low + np.linspace(0, 1, FINE)[:, None] * (bracket.high - bracket.low)
+        bracket = bracket.within(amounts, trials.below(amounts, np.isfinite(goal)))
+    best = bracket.rounded(chance)
     tilted: Floats = logits + best[rows.bar] * direction
     return tilted
 
@@ -113,9 +118,9 @@ class _Trials:
     durations: Floats | None
     room: Floats  # for all logits of a trial: fresh memory for every one would take longer than the trial
 
-    def errors(self, amounts: Floats, bars: Bools) -> tuple[Floats, Bools]:
-        """(L, K) how far `bars` (K,) are from their goal at ascending amounts (L, K), and (K,) whether the last amount
-        in the slider's direction reaches it.
+    def below(self, amounts: Floats, bars: Bools) -> Floats:
+        """(L, K) by how much `bars` (K,) stay below their goal, seen in the slider's direction, at amounts (L, K) in
+        that direction; NaN for the others.
         """
         rows, direction, durations = self.rows, self.direction, self.durations
         logits = self.logits
@@ -128,15 +133,60 @@ class _Trials:
         trial *= direction
         trial += logits
         found = gauge(rows, self.select(rows, trial), self.name, self.rising, self.anchor, durations)
-        reached = found[-1] >= self.goal if self.rising else found[0] <= self.goal
-        error = np.abs(found - self.goal)
-        return np.where(np.isfinite(error) & bars, error, np.inf) + 1e-4 * np.abs(amounts), reached
+        short = self.goal - found if self.rising else found - self.goal
+        return np.where(bars, short, np.nan)
 
 
-def _nearest(amounts: Floats, error: Floats) -> Floats:
-    """(K,) the amount (L, K) with the least error, of equal ones the first."""
-    out: Floats = np.take_along_axis(amounts, error.argmin(0)[None], 0)[0]
-    return out
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bracket:
+    """Between which amounts each bar (K,) meets its goal first, seen from 0.
+
+    From 0 a bar goes on while it stays below its goal, and back while it overdoes it, so that amounts grow with the
+    goal: a slider that moves on never leaps to other notes that happen to measure as well. A bar that never meets its
+    goal stays at the amount that comes nearest.
+    """
+
+    low: Floats
+    high: Floats
+    early: Floats  # the first amount that comes as near as any before the goal is met
+    short: Floats  # how far from the goal it stays
+    over: Floats  # how far beyond the goal `high` is; infinite where it is not met
+
+    @classmethod
+    def of(cls, tried: Floats, below: Floats) -> _Bracket:
+        """From amounts (L,), 0 among them, and how far below its goal each leaves a bar (L, K)."""
+        rest = int(np.flatnonzero(tried == 0)[0])
+        k, bars = below.shape[1], below[rest] < 0
+        nothing = cls(np.zeros(k), np.zeros(k), np.zeros(k), np.full(k, np.inf), np.full(k, np.inf))
+        ways = [
+            nothing.within(np.repeat(tried[way, None], k, 1), below[way])
+            for way in (slice(rest, None), slice(rest, None, -1))
+        ]
+        return cls(*(np.where(bars, getattr(ways[1], n), getattr(ways[0], n)) for n in cls.__slots__))
+
+    def within(self, amounts: Floats, below: Floats) -> _Bracket:
+        """A narrower one, from amounts (L, K) that begin on this side of the goal."""
+        bars = np.arange(below.shape[1])
+        known = np.where(np.isfinite(below), below, np.inf)
+        met = np.sign(known) != np.sign(known[:1])
+        met[0] = known[0] == 0
+        found = met.any(0)
+        at = np.where(found, met.argmax(0), len(amounts) - 1)
+        distance = np.abs(known)
+        distance[np.arange(len(amounts))[:, None] > np.where(found & (at > 0), at - 1, at)] = np.inf
+        first = distance.argmin(0)
+        nearer = distance[first, bars] < self.short - 1e-9
+        early = np.where(nearer, amounts[first, bars], self.early)
+        short = np.where(nearer, distance[first, bars], self.short)
+        low = np.where(found, amounts[np.maximum(at - 1, 0), bars], early)
+        high = np.where(found, amounts[at, bars], early)
+        return _Bracket(low, high, early, short, np.where(found, np.abs(known[at, bars]), np.inf))
+
+    def rounded(self, chance: Floats) -> Floats:
+        """(K,) `early` or `high`: the nearer the goal is to what either gives the likelier; `chance` decides."""
+        with np.errstate(invalid="ignore"):
+            late = self.short / (self.short + self.over) >= chance
+        return np.where(late & np.isfinite(self.over), self.high, self.early)
 
 
 def _ever_above(rows: Rows, logits: Floats, direction: Floats, amounts: Floats) -> Bools:
@@ -211,28 +261,6 @@ def _in_reach(rows: Rows, logits: Floats, direction: Floats, goal: Floats) -> Bo
     return reached
 
 
-def _quantum(rows: Rows, reference: Bools, name: str) -> Floats:
-    """(K,) the step by which one note changes an attribute of a bar; 0 for those that move smoothly."""
-    slots = np.maximum(rows.clocks / CLOCKS_PER_16TH, 1)
-    count = np.maximum(np.bincount(rows.bar[reference], minlength=len(rows.clocks)), 1)
-    steps = {
-        "density": 24 / rows.clocks,
-        "rhythm": 1 / slots,
-        "syncopation": 1 / count,
-        "polyphony": 2 / slots,
-        "leaps": 12 / count,
-        "pitch_variety": 1 / count,
-    }
-    quantum: Floats = steps.get(name, np.zeros(len(rows.clocks)))
-    return quantum
-
-
-def _gap(amount: Floats) -> Floats:
-    at = np.clip(np.searchsorted(AMOUNTS, amount), 1, len(AMOUNTS) - 1)
-    gap: Floats = AMOUNTS[at] - AMOUNTS[at - 1]
-    return gap
-
-
 def _mean_by(values: Floats, index: Ints, n: int) -> Floats:
     mean: Floats = np.bincount(index, values, minlength=n) / np.maximum(np.bincount(index, minlength=n), 1)
     return mean
@@ -300,9 +328,13 @@ def rhythm(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floa
 
 
 def syncopation(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
-    """Off-beat 16ths rise, the others fall."""
+    """Off-beat 16ths rise, the others fall; where all off-beats are unlikely they rise so much the faster."""
     off = (rows.onset // CLOCKS_PER_16TH) % 2 == 1
-    return np.where(off, _harmonic(rows, reference), -0.7)
+    weight = _harmonic(rows, reference)
+    nearest = np.full(len(rows.clocks), -np.inf)
+    np.maximum.at(nearest, rows.bar[off], (logits / weight)[off])
+    speed = np.maximum(-nearest / NEAR, 1.0)[rows.bar]
+    return np.where(off, weight * speed, -0.7)
 
 
 def polyphony(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
@@ -313,9 +345,13 @@ def polyphony(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> F
 
 
 def register(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
-    """Higher pitches rise, an octave by one."""
-    higher: Floats = (rows.pitch - 64) / 12
-    return higher
+    """Pitches above those of their onset rise, an octave by one: octaves of its notes first, which keep the harmony."""
+    begins, place = _runs(rows.place)
+    middle = _mean_by(rows.pitch[reference].astype(float), place[reference], len(begins))
+    octave = np.zeros((len(begins), 12), bool)
+    octave[place[reference], rows.pitch[reference] % 12] = True
+    higher = (rows.pitch - middle[place]) / 12
+    return np.where(octave[place, rows.pitch % 12], higher, OTHER_STEP * higher)
 
 
 def pitch_range(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:

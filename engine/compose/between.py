@@ -8,16 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.attributes import INDEX, measure
 from engine.compose.morph import apply, blind, morph
-from engine.compose.request import BarsDone, Request
+from engine.compose.request import CHUNK_AFTER, BarsDone, Request, knobs_of
+from engine.decoding import decode
 from engine.errors import MorphonyError
 from engine.model.latents import slerp
 from engine.score import Score
 from engine.score.cut import cut
 from engine.session import Piece, Session
+
+LED = ("density", "rhythm", "dynamics", "articulation")  # with pitches led as well, those of the others leap
 
 Path = Callable[[Tensor, Tensor, float], Tensor]  # rows of a (R, Z), of b (R, Z) and the share of b, to rows (R, Z)
 
@@ -50,7 +56,8 @@ def interpolate(
 
     Latents go from one to the other level by level, phrase by phrase, bar by bar, along one of PATHS. In between the
     piece has as many bars as the shorter one; meters, tempi, tracks and all that is not modelled are those of the
-    nearer one. `request` brings sliders, masks and filters.
+    nearer one. `request` brings sliders, masks and filters. The middle between two pieces is thinner than either, so
+    the attributes are led as well: named sliders bring each to its share of the way from a's value to b's.
     """
     if path not in PATHS:
         raise MorphonyError(f"There is no path {path!r}, only {', '.join(PATHS)}.")
@@ -105,9 +112,32 @@ def _decoded(
     n = len(z_fine)
     between = replace(blind(near), z_global=z_global, z_local=z_local, z_fine=z_fine, cache={})
     asked = replace(request or Request(), bars=range(n), seed=seed, temperature=temperature, blend=False)
+    if way is not barwise:  # where each bar is one piece's or the other's, none is thin
+        asked = replace(asked, offsets=_led(session, between, asked, a, b, n, share))
     done = []
     for part in morph(session, between, asked):
         done.append(part)
         yield part
     score = apply(near, done)
     return score if n == len(near) else cut(score, near.grid, range(n))
+
+
+def _led(
+    session: Session, between: Piece, request: Request, a: Piece, b: Piece, count: int, share: float
+) -> dict[str, float]:
+    """Offsets that bring the attributes of what is decoded to their share of the way from a's to b's."""
+    still = replace(request, offsets={})
+    start, end = (_heard(session, blind(p), still, count) for p in (a, b))
+    missing = ((1 - share) * start + share * end - _heard(session, between, still, count)) / session.deviations
+    wanted = dict(request.offsets)
+    for name in LED:
+        if np.isfinite(missing[INDEX[name]]):
+            wanted[name] = wanted.get(name, 0.0) + float(missing[INDEX[name]])
+    return wanted
+
+
+def _heard(session: Session, piece: Piece, request: Request, count: int) -> NDArray[np.float64]:
+    """(12,) attributes of the first `count` bars as they are decoded."""
+    knobs = knobs_of(session, request)
+    chunks = [list(range(i, min(i + CHUNK_AFTER, count))) for i in range(0, count, CHUNK_AFTER)]
+    return measure(np.concatenate([decode(session, piece, c, knobs) for c in chunks]), piece.grid.clocks[:count])

@@ -57,22 +57,37 @@ def plain_gauge(
 
 def plain_solve(rows: Rows, name: str, step: float, rest: np.ndarray, reference: np.ndarray, select: Plain,
                 anchor: tilt.Anchor, keys: np.ndarray, durations: np.ndarray | None) -> np.ndarray:  # fmt: skip
-    """Every amount for every bar by itself, every duration known."""
-    goal = tilt.target(name, rest, step, anchor)
-    goal = goal + (tilt.uniform(INDEX[name], keys) - 0.5) * tilt._quantum(rows, reference, name)
+    """Every amount for every bar by itself, every duration known; each bar walks from 0 to where it meets its goal."""
+    goal, sign = tilt.target(name, rest, step, anchor), np.sign(step)
     direction = tilt.DIRECTIONS[name](rows, rows.logit, reference, anchor)
-    tried = np.concatenate([-tilt.AMOUNTS[:0:-1], tilt.AMOUNTS])
-    tried = tried[tried * np.sign(step) >= -tilt.BACKWARD]
-    best, width = np.zeros(len(goal)), np.ones(len(goal))
-    for _ in range(2):
-        amounts = tried[:, None] * width + best
-        chosen = np.concatenate([select((rows.logit + a[rows.bar] * direction)[None]) for a in amounts])
-        error = np.abs(plain_gauge(rows, chosen, name, step > 0, anchor, durations) - goal)
-        error = np.where(np.isfinite(error), error, np.inf) + 1e-4 * np.abs(amounts)
-        best = amounts[error.argmin(0), np.arange(len(goal))]
-        at = np.clip(np.searchsorted(tilt.AMOUNTS, np.abs(best)), 1, len(tilt.AMOUNTS) - 1)
-        width, tried = (tilt.AMOUNTS[at] - tilt.AMOUNTS[at - 1]) / 8, np.arange(-6.0, 7.0)
-    return rows.logit + np.where(np.isfinite(goal), best, 0.0)[rows.bar] * direction
+    best = np.zeros(len(goal))
+    for bar in np.flatnonzero(np.isfinite(goal)):
+
+        def below(amount: float, bar: int = bar) -> float:
+            chosen = select((rows.logit + np.where(rows.bar == bar, amount, 0.0) * direction)[None])
+            found = sign * (goal[bar] - plain_gauge(rows, chosen, name, step > 0, anchor, durations)[0][bar])
+            return float(found) if np.isfinite(found) else np.inf
+
+        early, short, over = 0.0, np.inf, np.inf
+        back = [a for a in tilt.AMOUNTS if a <= tilt.BACKWARD]
+        amounts = [-sign * a for a in back] if below(0.0) < 0 else [sign * a for a in tilt.AMOUNTS]
+        for _ in range(1 + tilt.FINER):
+            before, side, over = amounts[0], np.sign(below(amounts[0])), np.inf
+            for amount in amounts:
+                distance = below(amount)
+                if distance == 0 and amount == amounts[0] or np.sign(distance) != side:
+                    over = abs(distance)
+                    break
+                if abs(distance) < short - 1e-9:
+                    early, short = amount, abs(distance)
+                before = amount
+            if over == np.inf:
+                break
+            amounts = before + np.linspace(0, 1, tilt.FINE) * (amount - before)
+            high = amount
+        chance = 0.5 if name == "range" else float(tilt.uniform(INDEX[name], keys[bar : bar + 1])[0])
+        best[bar] = high if over < np.inf and short / (short + over) >= chance else early
+    return rows.logit + best[rows.bar] * direction
 
 
 def held(logits: np.ndarray) -> tuple[Rows, np.ndarray]:
