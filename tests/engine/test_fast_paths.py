@@ -75,7 +75,7 @@ def plain_solve(rows: Rows, name: str, step: float, rest: np.ndarray, reference:
             before, side, over = amounts[0], np.sign(below(amounts[0])), np.inf
             for amount in amounts:
                 distance = below(amount)
-                if distance == 0 and amount == amounts[0] or np.sign(distance) != side:
+                if (distance == 0 and amount == amounts[0]) or np.sign(distance) != side:
                     over = abs(distance)
                     break
                 if abs(distance) < short - 1e-9:
