@@ -57,7 +57,7 @@ def interpolate(
     Latents go from one to the other level by level, phrase by phrase, bar by bar, along one of PATHS. In between the
     piece has as many bars as the shorter one; meters, tempi, tracks and all that is not modelled are those of the
     nearer one. `request` brings sliders, masks and filters. The middle between two pieces is thinner than either, so
-    the attributes are led as well: named sliders bring each to its share of the way from a's value to b's.
+    some attributes are led as well: sliders bring those of LED to their share of the way from a's value to b's.
     """
     if path not in PATHS:
         raise MorphonyError(f"There is no path {path!r}, only {', '.join(PATHS)}.")
@@ -65,7 +65,8 @@ def interpolate(
         return (b if share else a).score
     way = PATHS[path]
     levels = [_way(way, za, zb, share) for za, zb in zip(_latents(a), _latents(b), strict=True)]
-    return (yield from _decoded(session, a if share < 0.5 else b, levels, seed, temperature, request))
+    ends = () if way is barwise else ((a, 1 - share), (b, share))  # bar by bar nothing is in the middle
+    return (yield from _decoded(session, a if share < 0.5 else b, levels, ends, seed, temperature, request))
 
 
 def among(
@@ -91,7 +92,9 @@ def among(
         return near.score
     tables = zip(*(_latents(piece) for piece in corners), strict=True)
     levels = [_way(slerp, _way(slerp, a, b, x), _way(slerp, c, d, x), y) for a, b, c, d in tables]
-    return (yield from _decoded(session, near, levels, seed, temperature, request))
+    shares = (1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y
+    ends = tuple(zip(corners, shares, strict=True))
+    return (yield from _decoded(session, near, levels, ends, seed, temperature, request))
 
 
 def _latents(piece: Piece) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,15 +108,20 @@ def _way(path: Path, a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def _decoded(
-    session: Session, near: Piece, levels: Sequence[Tensor], seed: int, temperature: float, request: Request | None
+    session: Session,
+    near: Piece,
+    levels: Sequence[Tensor],
+    ends: Sequence[tuple[Piece, float]],
+    seed: int,
+    temperature: float,
+    request: Request | None,
 ) -> Generator[BarsDone, None, Score]:
     """What latents of all three levels say, in the meters, tempi and tracks of the piece they are nearest to."""
     z_global, z_local, z_fine = levels
     n = len(z_fine)
     between = replace(blind(near), z_global=z_global, z_local=z_local, z_fine=z_fine, cache={})
     asked = replace(request or Request(), bars=range(n), seed=seed, temperature=temperature, blend=False)
-    if way is not barwise:  # where each bar is one piece's or the other's, none is thin
-        asked = replace(asked, offsets=_led(session, between, asked, a, b, n, share))
+    asked = replace(asked, offsets=_led(session, between, asked, ends, n))
     done = []
     for part in morph(session, between, asked):
         done.append(part)
@@ -123,13 +131,15 @@ def _decoded(
 
 
 def _led(
-    session: Session, between: Piece, request: Request, a: Piece, b: Piece, count: int, share: float
+    session: Session, between: Piece, request: Request, ends: Sequence[tuple[Piece, float]], count: int
 ) -> dict[str, float]:
-    """Offsets that bring the attributes of what is decoded to their share of the way from a's to b's."""
-    still = replace(request, offsets={})
-    start, end = (_heard(session, blind(p), still, count) for p in (a, b))
-    missing = ((1 - share) * start + share * end - _heard(session, between, still, count)) / session.deviations
-    wanted = dict(request.offsets)
+    """Offsets that bring the attributes of what is decoded to the mean of what the ends have, by their shares."""
+    wanted, still = dict(request.offsets), replace(request, offsets={})
+    near = [(piece, share) for piece, share in ends if share > 0]
+    if not near:
+        return wanted
+    goal = sum(share * _heard(session, blind(piece), still, count) for piece, share in near)
+    missing = (goal - _heard(session, between, still, count)) / session.deviations
     for name in LED:
         if np.isfinite(missing[INDEX[name]]):
             wanted[name] = wanted.get(name, 0.0) + float(missing[INDEX[name]])
