@@ -29,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 (failed, one sentence said), 2 (usage)."""
     multiprocessing.freeze_support()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--self-test"]:
+        from app import self_test
+
+        return self_test.main()
     if arguments and arguments[0] in cli.COMMANDS:
         signal.signal(signal.SIGTERM, _leave)
         return cli.run_command(arguments[0], arguments[1:])

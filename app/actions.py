@@ -57,6 +57,7 @@ VERBS = (
     Verb("to_end", "To the end", ("End",), "Play"),
     Verb("loop", "Loop the selection", ("L",), "Play", checkable=True, line_before=True),
     Verb("follow", "Follow the playhead", ("F",), "Play", checkable=True),
+    Verb("record", "Record what is played in", ("Shift+R",), "Play", checkable=True),
     Verb("panic", "All notes off", ("Ctrl+.", "Ctrl+Shift+P"), "Play", line_before=True),
     Verb("sliders", "Sliders", ("Ctrl+1",), "View", checkable=True),
     Verb("training", "Fine-tuning", ("Ctrl+2",), "View", checkable=True),
@@ -66,9 +67,11 @@ VERBS = (
     Verb("pad", "Morph pad", ("Ctrl+6",), "View", checkable=True),
     Verb("lanes", "Latent lane", ("Ctrl+7",), "View", checkable=True),
     Verb("limits", "What may sound", ("Ctrl+8",), "View", checkable=True),
+    Verb("live", "Live", ("Ctrl+9",), "View", checkable=True),
     Verb("theme", "Light theme", ("Ctrl+Shift+L",), "View", checkable=True, line_before=True),
     Verb("shortcuts", "Keys and gestures", ("F1",), "Help"),
     Verb("palette", "Find a command…", ("Ctrl+P",), "Help"),
+    Verb("about", "About Morphony", (), "Help", line_before=True),
 )
 
 MENUS = ("File", "Edit", "Notes", "Make", "Takes", "Play", "View", "Help")

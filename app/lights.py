@@ -5,7 +5,7 @@ Opens the sound ports, so that a missing library, font or device is a sentence o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QComboBox, QLabel
 
 from app.panels.status import Light, StatusLight
 from app.settings import Settings
+from app.sound.outputs import Output
 from app.sound.player import Player
 from app.sound.ports import NOTE_OFF, NOTE_ON, Port, Status, now
 from app.wording import sentence
@@ -34,6 +35,7 @@ class SoundLights(QObject):
         self.player, self.settings = player, settings
         self.synth: Port | None = None
         self.midi: Any = None
+        self.open_midi: Callable[[str], Any] = _no_port
         self.sound_light = StatusLight(self.tr("Sound"))
         self.midi_light = StatusLight(self.tr("MIDI"))
         self.sound_light.show_state(Light.WAITING, self.tr("The synth is starting."))
@@ -45,14 +47,15 @@ class SoundLights(QObject):
         self.ports.activated.connect(self._choose)
         self.midi_light.popover.add_row(self.ports)
         self.midi_light.before_open = self._list_ports
+        self.arrange: Callable[[Port | None, Port | None], Sequence[Output]] = _all_to_both
         player.status_changed.connect(self._on_status)
 
     def open(self, synth: Callable[[], Port], midi: Callable[[str], Any]) -> None:
         """Open both ports; `midi` gets the remembered port's name, empty for the virtual one."""
-        self._open_midi = midi
+        self.open_midi = midi
         self.synth = self._try(synth, self.sound_light)
         self.midi = self._try(lambda: midi(self.settings.get("midi_port", str)), self.midi_light)
-        self._hand_over()
+        self.hand_over()
 
     def _try(self, opener: Callable[[], Any], light: StatusLight) -> Any:
         try:
@@ -61,10 +64,10 @@ class SoundLights(QObject):
             self._show(light, Status(False, sentence(error)))
             return None
 
-    def _hand_over(self) -> None:
-        ports = [port for port in (self.synth, self.midi) if port is not None]
-        self.player.set_ports(ports)
-        for port in ports:
+    def hand_over(self) -> None:
+        """Give the player its outputs: the ports, arranged by whoever knows what goes where."""
+        self.player.set_outputs(self.arrange(self.synth, self.midi))
+        for port in (port for port in (self.synth, self.midi) if port is not None):
             self._on_status(port, port.status)
 
     def _on_status(self, port: Port, status: Status) -> None:
@@ -105,8 +108,8 @@ class SoundLights(QObject):
         if self.midi is not None:
             self.midi.close()
         self.midi_light.state = Light.WAITING
-        self.midi = self._try(lambda: self._open_midi(name), self.midi_light)
-        self._hand_over()
+        self.midi = self._try(lambda: self.open_midi(name), self.midi_light)
+        self.hand_over()
 
 
 class EngineLight(QObject):
@@ -156,6 +159,14 @@ class EngineLight(QObject):
     def _offer(self, text: str) -> None:
         self.again.setText(text)
         self.again.setVisible(bool(text))
+
+
+def _no_port(name: str) -> Any:
+    raise MorphonyError(f"The MIDI port “{name}” cannot be opened yet.")
+
+
+def _all_to_both(synth: Port | None, midi: Port | None) -> Sequence[Output]:
+    return [Output(port) for port in (synth, midi) if port is not None]
 
 
 def _arpeggio(port: Port | None) -> None:

@@ -17,6 +17,13 @@ DEFAULTS: Final[dict[str, str | int | float | bool]] = {
     "theme": "dark",
     "folder": "",  # where the last file dialog was
     "midi_port": "",  # name of the output port; empty is the virtual port
+    "midi_in": "",  # name of the input port; "*" is one of our own, empty none
+    "sync": False,  # follow the MIDI clock that comes in
+    "clock_out": False,  # send the MIDI clock with the notes
+    "metronome": False,
+    "count_in": 0,  # bars of clicks before playing
+    "cc_out": False,  # slider moves go out as controllers
+    "knobs": "",  # learned controllers, as JSON
     "start_strip": True,  # the three first actions are shown
     "follow": True,
     "takes_offered": False,  # the dock of takes has opened by itself once

@@ -25,11 +25,13 @@ from app.document import Document
 from app.files import Files
 from app.handle import DragHandle
 from app.lights import EngineLight, SoundLights
+from app.live.live import Live
 from app.mixer import Mixer
 from app.morphing import Morphing, MorphPoint
 from app.panels.conductor import MeterPopover, TempoPopover
 from app.panels.events import EventList
 from app.panels.latents import LatentsPanel
+from app.panels.live import LivePanel
 from app.panels.sliders import MorphState
 from app.panels.tracks import TracksPanel
 from app.panels.training import TrainingPanel
@@ -61,6 +63,7 @@ class Studio(QObject):
         opener: Opener = open_engine,
         synth: Callable[[], Any] | None = None,
         midi: Callable[[str], Any] | None = None,
+        midi_in: Callable[[str], Any] | None = None,
         recovery: Path | None = None,
     ) -> None:
         super().__init__()
@@ -90,6 +93,12 @@ class Studio(QObject):
         self.morph_state = MorphState(parent=self)
         self.morphing = Morphing(self.document, self.morph_state, self.engine, self.playback.first_bar, self)
         self.latents = LatentsPanel(self.morph_state)
+        # What comes in from a keyboard, a knob box or a DAW
+        self.live = Live(
+            self.document, self.player, self.sound, self.morph_state, self.engine, self.settings,
+            lambda: self.roll.state.pen_track, midi_in or open_midi_in, self,
+        )  # fmt: skip
+        self.live_panel = LivePanel(self.live)
         # Fine-tuning
         self.trainer = TrainerThread(self)
         self.training = TrainingPanel(self.trainer, self.settings, user_data_path("morphony", False) / "styles")
@@ -102,7 +111,7 @@ class Studio(QObject):
         self._wanted_style: Path | None = None
         self._engine_trouble = ""  # why the last model or style did not load
         self._starters = (
-            (QTimer(self, singleShot=True, interval=0), lambda: self.sound.open(self._synth, self._midi)),
+            (QTimer(self, singleShot=True, interval=0), self._open_ports),
             (QTimer(self, singleShot=True, interval=START_ENGINE_MS), self.load_starter),
         )
         self.autosave = Autosave(self.document, self.snapshot, recovery or default_folder(), self)
@@ -119,7 +128,8 @@ class Studio(QObject):
         self.tracks_dock = window.add_dock("tracks", self.tr("Tracks"), self.tracks, bottom)
         window.tabifyDockWidget(self.training_dock, self.tracks_dock)
         self.events_dock = window.add_dock("events", self.tr("Events"), self.events, area.RightDockWidgetArea)
-        for dock in (self.training_dock, self.tracks_dock, self.events_dock):
+        self.live_dock = window.add_dock("live", self.tr("Live"), self.live_panel, area.RightDockWidgetArea)
+        for dock in (self.training_dock, self.tracks_dock, self.events_dock, self.live_dock):
             dock.hide()
         for light in (self.sound.sound_light, self.sound.midi_light, self.engine_light.light):
             window.transport.add_light(light)
@@ -154,9 +164,12 @@ class Studio(QObject):
             "tempo": lambda: self.tempo.open(window.transport.tempo),
             "meter": lambda: self.meter.open(window.transport.meter),
             "shortcuts": self.show_shortcuts,
+            "about": self.show_about,
             "palette": self.show_palette,
         }.items():
             window[name].triggered.connect(lambda _=False, do=do: do())
+        window["record"].toggled.connect(self.live.arm)
+        self.live.changed.connect(lambda: window["record"].setChecked(self.live.is_armed))
         window["theme"].toggled.connect(self._use_theme)
         window["follow"].triggered.connect(lambda on: self.settings.set("follow", on))
         for readout, name in ((window.transport.tempo, "tempo"), (window.transport.meter, "meter")):
@@ -173,6 +186,7 @@ class Studio(QObject):
             self.training.problem,
             self.events.problem,
             self.handle.problem,
+            self.live.problem,
         ):
             speaker.connect(messages.problem)
         files.not_saved.connect(lambda words: messages.problem(words, self.tr("Save as…"), files.save_as))
@@ -223,6 +237,10 @@ class Studio(QObject):
             timer.timeout.connect(do)
             timer.start()
 
+    def _open_ports(self) -> None:
+        self.sound.open(self._synth, self._midi)
+        self.live.start()
+
     def load_starter(self) -> None:
         """Load the starter model in the engine's thread."""
         self._load(None)
@@ -252,6 +270,8 @@ class Studio(QObject):
         for timer, _ in self._starters:
             timer.stop()
         self.player.close()
+        self.live.close()
+        self.live_panel.wait()
         self.trainer.stop()
         self.files.background.wait()
         self.autosave.stop(keep=self._told_to_leave)
@@ -335,6 +355,12 @@ class Studio(QObject):
 
         ShortcutSheet(self.window).open()
 
+    def show_about(self) -> None:
+        """What this is, and whose work it stands on."""
+        from app.panels.about import AboutDialog
+
+        AboutDialog(self.window).open()
+
     def show_palette(self) -> None:
         """The searchable list of commands."""
         from app.panels.sheets import Palette
@@ -387,6 +413,13 @@ def open_midi(name: str) -> Any:
     from app.sound.midi_out import MidiOut
 
     return MidiOut.open(name) if name else MidiOut.open_virtual()
+
+
+def open_midi_in(name: str) -> Any:
+    """The MIDI input called `name`, or a port of our own."""
+    from app.sound.midi_in import MidiIn
+
+    return MidiIn.open(name) if name else MidiIn.open_virtual()
 
 
 def main(path: Path | str | None = None) -> int:

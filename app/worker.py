@@ -62,6 +62,7 @@ class Engine:
     morph: Callable[[Any, Any], Iterator[Any]]  # Piece, Recipe -> BarsDone
     apply: Callable[[Any, list[Any]], Score]  # Piece, BarsDone -> Score
     make: Callable[[Score, Recipe], Generator[Any, None, Score]]  # base, Recipe -> BarsDone, then what was made
+    answer: Callable[[Score, int], Score] | None = None  # bars heard, seed -> the same with one more bar
 
 
 Opener = Callable[[Path | None, Path | None], Engine]  # model folder, adapter folder
@@ -87,7 +88,15 @@ def open_engine(model: Path | None = None, adapter: Path | None = None) -> Engin
         lambda piece, recipe: making.morph(session, piece, recipe),
         compose.apply,
         lambda base, recipe: making.make(session, encode, base, recipe),
+        answer=lambda heard, seed: answered(session, heard, seed),
     )
+
+
+def answered(session: Any, heard: Score, seed: int) -> Score:
+    """Encode what was heard and let it go on for one bar: the answer, drawn anew for every seed."""
+    from engine import compose
+
+    return compose.run(compose.continue_(session, heard, 1, compose.Request(seed=seed), candidates=1))
 
 
 @dataclass(slots=True)
@@ -102,7 +111,7 @@ class Job:
     error: Exception | None = None
 
 
-ORDER: Final = ("load", "encode", "morph", "make", "rehearse")  # what a waiting thread does first
+ORDER: Final = ("load", "answer", "encode", "morph", "make", "rehearse")  # what a waiting thread does first
 KEPT_PIECES: Final = 8  # encoded scores that proposals and takes start from
 SWITCH_SECONDS: Final = 0.001  # how long a decoding thread may keep the interpreter from one that wants to paint
 SHOWN_SECONDS: Final = 0.04  # between two scores of one job: no eye follows faster, and painting takes time too
@@ -126,6 +135,7 @@ class EngineThread(QThread):
     encoded = Signal(object)  # Piece
     bars_done = Signal(int, object)  # job, BarsDone
     score_done = Signal(int, object)  # job, Score: the piece with every bar done so far
+    answered = Signal(int, object)  # job, Score: what was heard with an answer behind it
     finished_job = Signal(int)  # every bar is done
     making = Signal(int, int, int)  # job, which of its recipes, bars of it that are done
     made = Signal(int, int, object)  # job, which of its recipes, Score
@@ -164,6 +174,10 @@ class EngineThread(QThread):
         Sliders go first: between two recipes the rest waits for them.
         """
         return self._put("make", (base, tuple(enumerate(recipes))))
+
+    def answer(self, heard: Score, seed: int) -> int:
+        """Let what was heard go on for a bar, before anything else; `answered` brings it."""
+        return self._put("answer", (heard, seed))
 
     def rehearse(self, piece: Any, request: Any) -> int:
         """Morph for nobody to see, so that the first touch finds everything warm; any other job calls it off."""
@@ -287,6 +301,12 @@ class EngineThread(QThread):
                 return False
             waiting.setdefault("make", Job(job.id, "make", rest))
             return True
+
+    def _answer(self, job: Job) -> None:
+        assert self.engine is not None
+        heard, seed = job.payload
+        if self.engine.answer is not None:
+            self.answered.emit(job.id, self.engine.answer(heard, seed))
 
     def _rehearse(self, job: Job) -> None:
         assert self.engine is not None

@@ -142,6 +142,10 @@ class Player(QObject):
         """Let one message for a track be heard at once: a volume that is being turned."""
         self._transport.tell(track, message)
 
+    def sound(self, track: int, message: bytes, moment: float | None = None) -> None:
+        """Let a channel message be heard in the voice of a track, now or at a moment."""
+        self._transport.sound(track, message, moment)
+
     def panic(self) -> None:
         """Pause and send all notes off everywhere."""
         self._transport.panic()

@@ -48,6 +48,7 @@ class Transport:
         self._scheduler: Scheduler | None = None  # while playing; of the whole piece
         self._others: dict[tuple[View, bool], Scheduler] = {}  # by (view, clock), beside it
         self._follower: Follower | None = None
+        self._voiced: dict[Port, tuple[object, int]] = {}  # whose programs each port has had while nothing plays
         self._jumps = 0  # of the follower, seen so far
         self.count_in_bars = 0  # clicks before playing from a standstill
         self.clicker: Port | None = None  # where they sound
@@ -195,6 +196,22 @@ class Transport:
             if channel is not None:
                 output.port.send([(moment, bytes((message[0] & 0xF0 | channel,)) + message[1:])])
 
+    def sound(self, track: int, message: bytes, moment: float | None = None) -> None:
+        """Let a channel message be heard in the voice of a track, now or at a moment: somebody plays along."""
+        for output in self._outputs:
+            channel = output.view.channel(self._score, track)
+            if channel is None:
+                continue
+            batch: list[Timed] = []
+            voice = self._score.tracks, track
+            if not self._scheduler and self._voiced.get(output.port) != voice:
+                state = Timeline.of(output.view(self._score)).state_at(self._tick)
+                batch = [(self._clock(), data) for key, data in state.items() if key[0] & 15 == channel]
+                self._voiced[output.port] = voice
+            due = self._clock() if moment is None else moment
+            batch.append((due, bytes((message[0] & 0xF0 | channel, *message[1:]))))
+            output.port.send(batch)
+
     # ------------------------------------------------------------ time
 
     def feed(self) -> None:
@@ -246,6 +263,7 @@ class Transport:
         }
 
     def _halt(self) -> None:
+        self._voiced = {}
         self._scheduler = None
         self._others = {}
         for port in self.ports:

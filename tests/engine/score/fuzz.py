@@ -1,14 +1,15 @@
 """Coverage-guided fuzzing of the MIDI reader: `python tests/engine/score/fuzz.py FOLDER [-max_total_time=1800]`.
 
-Needs atheris (`pip install -e .[fuzz]`, Linux and macOS). FOLDER takes what is found on the way; `tests/engine/score/
-corpus`, given as a second folder, is where it begins. A crash, a second's work or half a gigabyte ends it, and leaves
-the input that did it. `test_corpus.py` replays the kept inputs in every run of the tests.
+Needs atheris (`pip install -e .[fuzz]`, Linux and macOS). FOLDER takes what is found on the way; it begins with what
+earlier runs found, which `corpus.txt` keeps, an input a line, in hex. A crash, ten seconds' work or half a gigabyte
+ends it, and leaves the input that did it. `test_corpus.py` replays the kept inputs in every run of the tests.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import atheris
 
@@ -17,7 +18,7 @@ with atheris.instrument_imports(include=["engine"]):
     from engine.score.midi import from_bytes, to_bytes
     from engine.score.score import Score
 
-LIMITS = ["-timeout=1", "-rss_limit_mb=1200", "-malloc_limit_mb=500", "-max_len=4096"]
+LIMITS = ["-timeout=10", "-rss_limit_mb=1200", "-malloc_limit_mb=500", "-max_len=4096"]
 
 
 def once(data: bytes) -> None:
@@ -46,6 +47,14 @@ def written(score: Score) -> bytes:
         return b""
 
 
+def plant(folder: Path) -> None:
+    """Put the kept inputs where the fuzzer looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, line in enumerate((Path(__file__).parent / "corpus.txt").read_text().split()):
+        (folder / f"kept-{number}").write_bytes(bytes.fromhex(line))
+
+
 if __name__ == "__main__":
+    plant(Path(sys.argv[1]))
     atheris.Setup([sys.argv[0], *LIMITS, *sys.argv[1:]], once)
     atheris.Fuzz()
