@@ -20,6 +20,7 @@ class MidiOut(PortProcess):
 
     def __init__(self, name: str, is_virtual: bool) -> None:
         self._used: set[tuple[int, int]] = set()  # (channel, pitch) of the notes sent since the last silence
+        self.lateness: list[float] = []  # seconds, of the messages of the last measurement
         super().__init__(name, is_virtual)
 
     @classmethod
@@ -47,6 +48,16 @@ class MidiOut(PortProcess):
         """Silence, then CC120 and CC123 on all sixteen channels."""
         self._ask("panic")
         self._used.clear()
+
+    def measure(self) -> None:
+        """Note how late each message leaves, from now on; once more: have it in `lateness` after a `poll`."""
+        self._ask("measure")
+
+    def _hear(self, what: str, *rest: Any) -> None:
+        if what == "lateness":
+            self.lateness = list(rest[0])
+        else:
+            super()._hear(what, *rest)
 
     def _arguments(self) -> tuple[Any, ...]:
         return self.name, self.is_virtual, tuple(self._used)

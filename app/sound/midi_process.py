@@ -30,6 +30,7 @@ class Sender(Device):
         self._number = count()  # keeps the order of messages with the same time
         self._on = set(orphans)  # (channel, pitch); what an owner before us may have left on
         self._clock_runs = False
+        self._lateness: list[float] | None = None  # seconds after its time that each message left, while measured
 
     def run(self) -> None:
         """Send and take batches until the pipe ends or asks for it."""
@@ -67,6 +68,11 @@ class Sender(Device):
                 return True  # see first whether something is due
             if what == "close":
                 return False
+            if what == "measure":
+                if self._lateness is not None:
+                    self._pipe.send(("lateness", self._lateness))
+                self._lateness = []
+                continue
             self._queue.clear()
             self._fall_silent()
             if what == "panic":
@@ -84,7 +90,7 @@ class Sender(Device):
     def _send_due(self) -> None:
         moment = now()
         while self._queue and self._queue[0][0] <= moment:
-            message = heapq.heappop(self._queue)[2]
+            due, _, message = heapq.heappop(self._queue)
             if not self._is_open:
                 continue  # nobody listens; a note that never began needs no end
             if message in (START, CONTINUE, STOP):
@@ -97,6 +103,8 @@ class Sender(Device):
                     continue  # ended already, by a silence
                 self._on.remove(key)
             self._send_all([message])
+            if self._lateness is not None:
+                self._lateness.append(now() - due)
 
     def _send_all(self, messages: Iterable[bytes]) -> None:
         if not self._is_open:

@@ -28,13 +28,13 @@ os.environ["JACK_DEFAULT_SERVER"] = f"morphony-none-{os.getpid()}"  # nor find i
 class JackServer:
     """A JACK server with a dummy sound card. Shorter periods than these lose events on a loaded machine."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, period: int = 256) -> None:
         program = shutil.which("jackd")
         if program is None:
             pytest.skip("jack_server: jackd is not installed")
         # JACK drops a period's events when a client gets no processor in time: real time where the system allows it
         timing = ["-R", "-P", "10"] if may_run_in_real_time() else ["--no-realtime"]
-        command = [program, *timing, "-n", name, "-d", "dummy", "-r", str(RATE), "-p", "256"]
+        command = [program, *timing, "-n", name, "-d", "dummy", "-r", str(RATE), "-p", str(period)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not jack_ports(name):
@@ -70,8 +70,8 @@ def own_jack_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Ja
     monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
     started: list[JackServer] = []
 
-    def start() -> JackServer:
-        started.append(JackServer(name))
+    def start(period: int = 256) -> JackServer:
+        started.append(JackServer(name, period))
         return started[-1]
 
     yield start
