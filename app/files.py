@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from app import project
 from app.background import Background
 from app.document import Document
+from app.guard import Guard
 from app.project import Project
 from app.settings import Settings
 from engine.errors import MorphonyError, reason
@@ -42,6 +43,7 @@ class Files(QObject):
         self.background = Background(self)
         self.name = self.tr("Untitled")
         self.project_path: Path | None = None
+        self.guard = Guard()
         self._refusal = ""
 
     # Opening
@@ -73,6 +75,7 @@ class Files(QObject):
         def opened(found: Project) -> None:
             self._opened(path, found)
             self.name, self.project_path, self.document.path = self.tr("Recovered"), None, None
+            self.guard.release()
             self.document.undo_stack.resetClean()
             path.unlink(missing_ok=True)
             self.song_opened.emit()
@@ -87,7 +90,10 @@ class Files(QObject):
         is_project = path.suffix.lower() == project.SUFFIX
         self.name, self.project_path = path.stem, path if is_project else None
         self.document.load(opened.score, path if is_project else None)
+        self.guard.release()
         if is_project:
+            if not self.guard.take(path):
+                self.notice.emit(self.tr("{0} is open in another window; saving here asks first.").format(path.name))
             self.project_opened.emit(opened)
         self.song_opened.emit()
         for warning in opened.score.warnings[:1]:
@@ -99,7 +105,7 @@ class Files(QObject):
         """Save to the project's file, or ask for one."""
         if self.project_path is None:
             self.save_as()
-        else:
+        elif self._may_overwrite(self.project_path):
             self._save(self.project_path)
 
     def save_as(self) -> None:
@@ -111,6 +117,19 @@ class Files(QObject):
         kept = self.snapshot()
         self.background.run(lambda: project.write(kept, path), lambda _: self._saved(path, kept), self._refused)
 
+    def _may_overwrite(self, path: Path) -> bool:
+        """True when nobody else's work is lost by saving here, or the user says so."""
+        why = self.guard.objection(path)
+        if not why:
+            return True
+        words = {
+            "other": self.tr("{0} is open in another window. Saving here replaces what is saved there."),
+            "changed": self.tr("{0} has changed on disk since it was opened here. Saving replaces those changes."),
+        }[why].format(path.name)
+        button = QMessageBox.StandardButton
+        answer = QMessageBox.question(self.window, "Morphony", words, button.Save | button.Cancel, button.Cancel)
+        return bool(answer == button.Save)
+
     def _refused(self, words: str) -> None:
         self._refusal = words
         self.not_saved.emit(words)
@@ -118,6 +137,7 @@ class Files(QObject):
     def _saved(self, path: Path, kept: Project) -> None:
         self.project_path, self.name = path, path.stem
         self.document.path = path
+        self.guard.take(path)
         if self.document.score is kept.score:
             self.document.mark_saved(path)
         self.song_opened.emit()
@@ -190,7 +210,7 @@ class Files(QObject):
         if answer != button.Save:
             return bool(answer == button.Discard)
         path = self.project_path or self._ask_where(self.tr("Save project"), project.SUFFIX)
-        if path is None:
+        if path is None or not self._may_overwrite(path):
             return False
         try:
             project.write(self.snapshot(), path)

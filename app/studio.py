@@ -274,6 +274,7 @@ class Studio(QObject):
         self.live_panel.wait()
         self.trainer.stop()
         self.files.background.wait()
+        self.files.guard.release()
         self.autosave.stop(keep=self._told_to_leave)
         for teller in (self.document.undo_stack, self.training_dock):  # they tell of their own end
             teller.blockSignals(True)

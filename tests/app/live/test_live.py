@@ -19,6 +19,8 @@ from engine.score import midi
 from engine.score.score import Score, Track, make_notes
 from tests.app import fakes
 
+pytestmark = pytest.mark.alone  # it plays in time
+
 
 class Keyboard:
     """A MIDI input that a test plays on."""
@@ -117,6 +119,7 @@ def test_a_knob_is_learned_moves_its_slider_and_slider_moves_go_out(stage: Stage
     qtbot.waitUntil(lambda: stage.live.learning is None)
     stage.keys.play(b"\xb0\x4a\x7f")
     qtbot.waitUntil(lambda: state["density"].value == 2.0)
+    qtbot.waitUntil(lambda: stage.studio.document.is_dirty)  # the last turn has settled
     assert stage.boxes[""].sent[-1][1] == b"\xbf\x14\x7f"
     stage.keys.play(b"\xb0\x07\x50")  # a volume pedal is no slider: it is heard
     qtbot.waitUntil(lambda: any(m == b"\xb0\x07\x50" for _, m in stage.synth.sent))
