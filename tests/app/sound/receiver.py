@@ -17,7 +17,7 @@ def main() -> None:
     clock = 0.0
     # No callback: JACK's thread would wait for Python, and JACK drops what a late client has not taken.
     midi = rtmidi.MidiIn(rtapi=rtmidi.API_UNIX_JACK, name="Receiver", queue_size_limit=100_000)
-    midi.ignore_types(sysex=False)
+    midi.ignore_types(sysex=False, timing=False)
     if own:
         midi.open_virtual_port(name)
     else:

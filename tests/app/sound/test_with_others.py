@@ -130,7 +130,7 @@ def test_fluidsynth_plays_what_we_send(jack_server: str, start: Start, record: M
         assert port.wait_until_open().ok
         start("fluidsynth", "-a", "jack", "-m", "jack", "-q", "-o", "midi.jack.id=theirs", str(fonts.OWN))
         connect(OUT, "theirs:midi_00")
-        recorder = record("fluidsynth:left", "fluidsynth:right")
+        recorder = record("theirs:left", "theirs:right")
         begin = now() + 0.3
         port.send([(begin, b"\xc0\x00"), (begin, b"\x90\x45\x64"), (begin + 0.6, b"\x80\x45\x40")])
         time.sleep(1.2)
@@ -199,6 +199,7 @@ def test_we_follow_a_clock_of_others_with_its_jitter(jack_server: str, start: St
     transport.set_ports([box])
     transport.follow(follower)
     pulses: list[float] = []
+    tempi: list[float] = []
     try:
         assert inbox.wait_until_open().ok
         start("jack_midi_clock", "-b", "108", "-B", "-J", "10")
@@ -209,9 +210,10 @@ def test_we_follow_a_clock_of_others_with_its_jitter(jack_server: str, start: St
             for moment, message in inbox.take():
                 follower.hear(moment, message)
                 pulses += [moment] if message == PULSE else []
+                tempi += [follower.quarters_a_second or 0.0]
             transport.feed()
             time.sleep(0.005)
-        assert follower.quarters_a_second == pytest.approx(108 / 60, rel=0.02)
+        assert np.median(tempi[48:]) == pytest.approx(108 / 60, rel=0.02)
         subprocess.run(["jack_transport"], input="stop\nquit\n", text=True, capture_output=True)
         end = now() + 1
         while now() < end and follower.is_running(now()):
