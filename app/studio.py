@@ -229,6 +229,7 @@ class Studio(QObject):
     def show(self) -> None:
         """Open the window; then the ports and the engine, so that nothing holds it up."""
         self.window.show()
+        self.roll.setFocus()  # Space plays, until Tab leads elsewhere
         self.autosave.start()
         if (left := self.autosave.left_behind()) is not None:
             words = self.tr("Morphony did not end as it should; your last changes are kept.")
