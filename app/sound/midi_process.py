@@ -18,7 +18,8 @@ from app.sound import midi_device
 from app.sound.midi_device import Device
 from app.sound.ports import CONTINUE, START, STOP, ending, everything_off, is_note_off, is_note_on, now
 
-SPIN_SECONDS = 0.002  # nearer than this, watch the clock instead of sleeping
+SPIN_SECONDS = 0.002  # nearer than this, the pipe is no longer waited for
+LAST_SECONDS = 0.0002  # and nearer than this the clock is watched; all 2 ms would use up a real-time process's share
 
 
 class Sender(Device):
@@ -48,11 +49,13 @@ class Sender(Device):
         self._close_port()
 
     def _wait(self) -> float:
-        """How long the pipe may be waited for: until 2 ms before a message is due. What is left then is spun away."""
+        """How long the pipe may be waited for: until 2 ms before a message is due. What is left then is slept and spun away."""
         due = min(self._queue[0][0] if self._queue else math.inf, self._look_at)
         wait = due - now()
         if wait > SPIN_SECONDS:
             return wait - SPIN_SECONDS
+        if wait > LAST_SECONDS:
+            time.sleep(wait - LAST_SECONDS)
         while now() < due:
             pass
         return 0.0

@@ -189,7 +189,7 @@ def test_the_clock_we_send_keeps_to_the_tempo_map(
     assert abs(drift) < (0.5 / 480 if seconds == 600 else 0.005)
     if (said := tmp_path / "jack_mclk_dump.txt").exists():
         tempi = [float(bpm) for bpm in re.findall(r"flt: *([\d.]+)", said.read_text())]
-        assert np.median(tempi[-24:]) == pytest.approx(130, abs=1.5)
+        assert np.median(tempi[-24:]) == pytest.approx(130, abs=4)  # its filter comes from 120, in periods of 5 ms
 
 
 def test_we_follow_a_clock_of_others_with_its_jitter(jack_server: str, start: Start) -> None:
@@ -225,8 +225,8 @@ def test_we_follow_a_clock_of_others_with_its_jitter(jack_server: str, start: St
         inbox.close()
         transport.close()
     true = np.polyval(np.polyfit(np.arange(len(pulses)), pulses, 1), np.arange(0, len(pulses), 12))  # eighths
-    notes = np.array([moment for moment, m in box.sent if is_note_on(m)])[: len(true)]
-    late = np.abs(notes - true[: len(notes)])
+    notes = [(m[1] - 36, moment) for moment, m in box.sent if is_note_on(m) and m[1] - 36 < len(true)]
+    late = np.array([abs(moment - true[eighth]) for eighth, moment in notes])
     print(f"notes behind jack_midi_clock, ms from its beat: {np.round(late * 1000, 1)}")  # noqa: T201
     assert len(notes) >= 12
     assert np.percentile(late[4:], 90) < 0.02
