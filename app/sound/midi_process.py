@@ -49,7 +49,7 @@ class Sender(Device):
         self._close_port()
 
     def _wait(self) -> float:
-        """How long the pipe may be waited for: until 2 ms before a message is due. What is left then is slept and spun away."""
+        """How long the pipe may be waited for: until 2 ms before a message is due; those are slept and spun away."""
         due = min(self._queue[0][0] if self._queue else math.inf, self._look_at)
         wait = due - now()
         if wait > SPIN_SECONDS:
