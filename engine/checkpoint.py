@@ -164,7 +164,11 @@ class Checkpoint:
         return out
 
     def tensors(self, name: str = "model", device: str = "cpu") -> dict[str, Tensor]:
-        """One tensor file, with whatever further parts of it there are: NAME.safetensors, NAME-PART.safetensors."""
+        """One tensor file, with whatever further parts of it there are: NAME.safetensors, NAME-PART.safetensors.
+
+        In the order of their names: safetensors gives each process an order of its own, and those that share out the
+        tensors of a checkpoint must agree on which comes next.
+        """
         parts = [n for n in self._files if n.startswith(f"{name}-") and n.endswith(".safetensors")]
         try:
             loaded = load_bytes(self._files[f"{name}.safetensors"])
@@ -172,7 +176,7 @@ class Checkpoint:
                 loaded |= load_bytes(self._files[part])
         except (KeyError, SafetensorError, ValueError) as error:
             raise MorphonyError(f"{self.folder.name} is damaged: {name}.safetensors cannot be read.") from error
-        return {k: v.to(torch.device(device)) for k, v in loaded.items()}
+        return {name: loaded[name].to(torch.device(device)) for name in sorted(loaded)}
 
 
 # ---------------------------------------------------------------- a run's checkpoints: step-N below one folder

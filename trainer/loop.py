@@ -24,7 +24,7 @@ from engine.model.vaegan import MusicTransformerVAEGAN
 from trainer.draws import AnyBatch, Draws, Source
 from trainer.folder import Folder
 from trainer.measuring import measure
-from trainer.memory import release
+from trainer.memory import RELEASE_EVERY, release
 from trainer.processes import launched
 from trainer.run import Run, Taken
 from trainer.run import Weights as Weights
@@ -117,6 +117,7 @@ def train(
             if last or run.at.step % t.evaluate_every == 0:
                 measured = measure(run, batches)
                 folder.judge(run, measured)
+            if measured or run.at.step % RELEASE_EVERY == 0:
                 release()
             stopped = run.at.since_best >= t.patience
             if stopped:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 STATM = Path("/proc/self/statm")
+RELEASE_EVERY = 100  # steps: it costs half a step
 
 
 def memory(device: torch.device) -> dict[str, float]:

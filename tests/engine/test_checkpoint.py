@@ -40,6 +40,15 @@ def test_what_is_saved_is_what_is_read(folder: Path) -> None:
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]  # nothing left beside it
 
 
+def test_tensors_come_in_the_order_of_their_names_in_every_process(tmp_path: Path) -> None:
+    """Processes that share out the tensors of a checkpoint one by one would else mix them up."""
+    weights = {f"w{i}": torch.full((2,), float(i)) for i in range(40)}
+    checkpoint.save(tmp_path / "m", weights, small.CONFIG, {})
+    read = Checkpoint(tmp_path / "m").tensors()
+    assert list(read) == sorted(weights)
+    assert all(torch.equal(read[name], w) for name, w in weights.items())
+
+
 def test_the_hash_is_of_the_contents(folder: Path) -> None:
     before = Checkpoint(folder).hash
     shutil.copytree(folder, folder.parent / "copy")
