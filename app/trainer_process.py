@@ -30,7 +30,7 @@ def main(connection: Connection, cancel: Event, job: dict[str, Any]) -> None:
         except Exception as error:
             from app.wording import sentence
 
-            connection.send(("failed", sentence(error)))
+            connection.send(("cancelled", None) if cancel.is_set() else ("failed", sentence(error)))
     connection.close()
 
 
@@ -59,7 +59,7 @@ def _personalise(connection: Connection, cancel: Event, job: dict[str, Any], thr
     from trainer.personalise import personalise
 
     model, out = Path(job["model"]) if job["model"] else None, Path(job["out"])
-    plain: Any = personalise(model, Path(job["folder"]), out, **job["options"])
+    plain: Any = personalise(model, Path(job["folder"]), out, cancelled=cancel.is_set, **job["options"])
     base = model or STARTER
     adapter = job["options"].get("kind", "adapter") == "adapter"
     audition = Audition(out, base=base if adapter else None)

@@ -85,28 +85,62 @@ class EventCorpus:
         return self.ids[a:b], self.places[a:b], self.cuts[first:last]
 
 
+class _Growing:
+    """An .npy file that grows by rows: nothing of them stays in memory, however many pieces there are."""
+
+    def __init__(self, path: Path, dtype: type, *row: int) -> None:
+        self.file, self.dtype, self.row, self.rows = path.open("wb"), np.dtype(dtype), row, 0
+        self._head()
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """(N, *row) more of them."""
+        self.file.write(np.ascontiguousarray(rows, self.dtype).data)
+        self.rows += len(rows)
+
+    def __enter__(self) -> _Growing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self.file.seek(0)
+            self._head()
+
+    def _head(self) -> None:
+        """NumPy leaves room in it for the number of rows to grow."""
+        about = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, *self.row)}
+        np.lib.format.write_array_header_1_0(self.file, about)
+
+
 def _write(root: Path, corpus: Corpus, place: Path) -> None:
-    ids: list[NDArray[np.int16]] = []
-    places: list[NDArray[np.uint8]] = []
-    cuts: list[NDArray[np.int32]] = []
-    firsts = [(0, 0)]
-    for piece in corpus.pieces:
-        score = midi.read(root / piece.path)
-        tokens, lines = encode(score).ids, BarLines.of(BarGrid.of(score))
-        clocks = clocks_of(tokens)
-        ids.append(tokens)
-        places.append(lines.at(clocks).astype(np.uint8))
-        cuts.append(bar_starts(tokens, lines.bar_of(clocks)).astype(np.int32))
-        firsts.append((firsts[-1][0] + len(tokens), firsts[-1][1] + len(cuts[-1])))
     fresh = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     fresh.mkdir()
-    tables: list[NDArray[Any]] = [np.concatenate(ids), np.concatenate(places), np.concatenate(cuts), np.array(firsts)]
-    for name, table in zip(FILES, tables, strict=True):
-        np.save(fresh / f"{name}.npy", table)
+    try:
+        _tables(root, corpus, [fresh / f"{name}.npy" for name in FILES])
+    except BaseException:
+        shutil.rmtree(fresh)
+        raise
     if place.exists():  # another run was quicker
         shutil.rmtree(fresh)
     else:
         fresh.rename(place)
+
+
+def _tables(root: Path, corpus: Corpus, paths: list[Path]) -> None:
+    with (
+        _Growing(paths[0], np.int16) as ids,
+        _Growing(paths[1], np.uint8, 3) as places,
+        _Growing(paths[2], np.int32) as cuts,
+        _Growing(paths[3], np.int64, 2) as firsts,
+    ):
+        firsts.add(np.zeros((1, 2)))
+        for piece in corpus.pieces:
+            score = midi.read(root / piece.path)
+            tokens, lines = encode(score).ids, BarLines.of(BarGrid.of(score))
+            clocks = clocks_of(tokens)
+            ids.add(tokens)
+            places.add(lines.at(clocks))
+            cuts.add(bar_starts(tokens, lines.bar_of(clocks)))
+            firsts.add(np.array([(ids.rows, cuts.rows)]))
 
 
 class EventWindows:

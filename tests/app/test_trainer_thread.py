@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
+from app import trainer_process
 from app.trainer_thread import FileReport, TrainerState, TrainerThread
 from engine.errors import MorphonyError
 from engine.score import midi
@@ -75,6 +77,22 @@ def test_a_scan_is_left_in_half_a_second_with_all_that_it_started(
         trainer.cancel()
     assert time.monotonic() - began < 0.5
     qtbot.waitUntil(lambda: not [pid for pid in readers if is_running(pid)])  # readers end when their pipe closes
+
+
+def test_a_job_that_stops_because_it_was_called_off_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(connection: Any, cancel: Any, job: Any, threads: int) -> None:
+        raise MorphonyError("Stopped.")
+
+    monkeypatch.setattr(os, "nice", lambda by: by)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which it sets
+    monkeypatch.setitem(trainer_process.JOBS, "stop", stop)
+    cancel = threading.Event()
+    for expected in (("failed", "Stopped."), ("cancelled", None)):
+        ours, theirs = multiprocessing.Pipe()
+        trainer_process.main(theirs, cancel, {"kind": "stop"})  # type: ignore[arg-type]  # a thread's event will do
+        assert ours.recv() == expected
+        ours.close()
+        cancel.set()
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(trainer: TrainerThread, tmp_path: Path, qtbot: QtBot) -> None:

@@ -155,6 +155,15 @@ def test_an_interrupted_run_continues_to_the_bit(base: Path, tmp_path: Path) -> 
     assert all(torch.equal(one[n], two[n]) for n in one)
 
 
+@pytest.mark.parametrize("kind", ["instant", "adapter"])
+def test_it_can_be_called_off_while_the_music_is_read(base: Path, good_folder: Path, tmp_path: Path, kind: str) -> None:
+    out, cache = tmp_path / "style", tmp_path / "cache"
+    with pytest.raises(MorphonyError, match="Reading the music was called off"):
+        next(personalise(base, good_folder, out, kind=kind, cache=cache, cancelled=lambda: True))
+    assert not (out / "best").exists()
+    assert not list(cache.glob("corpus-*"))
+
+
 def test_a_way_that_is_not_known_is_refused(base: Path, good_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MorphonyError, match="called 'deep', only instant, adapter, full"):
         list(personalise(base, good_folder, tmp_path, kind="deep"))

@@ -5,6 +5,6 @@
 
 from trainer.corpus.cache import Corpus, Piece, Pieces
 from trainer.corpus.report import FileReport, Summary
-from trainer.corpus.scan import list_files, scan
+from trainer.corpus.scan import CALLED_OFF, list_files, scan
 
-__all__ = ["Corpus", "FileReport", "Piece", "Pieces", "Summary", "list_files", "scan"]
+__all__ = ["CALLED_OFF", "Corpus", "FileReport", "Piece", "Pieces", "Summary", "list_files", "scan"]

@@ -28,7 +28,7 @@ from trainer.corpus import index, version
 from trainer.corpus.bars import CACHED_BAR, CACHED_NOTE, DIGEST, DURATION_UNIT, MICRO_UNIT
 from trainer.corpus.reading import Reading
 from trainer.corpus.report import FileReport, Summary
-from trainer.corpus.scan import Files, read_all
+from trainer.corpus.scan import CALLED_OFF, Files, read_all
 
 PIECE = np.dtype(
     [
@@ -244,7 +244,7 @@ def _write(files: Files, fresh: Path, options: dict[str, Any]) -> bytes:
             contents += reading.content
             writer.add(report, reading)
     if len(contents) != DIGEST * len(files):
-        raise MorphonyError("Reading the music was called off.")
+        raise MorphonyError(CALLED_OFF)
     return bytes(contents)
 
 

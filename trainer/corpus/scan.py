@@ -14,6 +14,8 @@ from trainer.corpus import workers
 from trainer.corpus.reading import Reading
 from trainer.corpus.report import FileReport
 
+CALLED_OFF = "Reading the music was called off."  # what whoever asked for it is told
+
 
 @dataclass(frozen=True, slots=True)
 class Files:

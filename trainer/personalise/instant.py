@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from engine.score import midi
 from engine.session import Piece, Session
 from engine.style import INSTANT
 from trainer.batches import bars_of
-from trainer.corpus import FileReport, scan
+from trainer.corpus import CALLED_OFF, FileReport, scan
 from trainer.evaluate.samples import conditions_of_windows
 from trainer.evaluate.windows import Window, of_piece
 from trainer.finish import NOTES_PER_SIGMA
@@ -80,9 +80,11 @@ def _numbered(window: Window, piece: int) -> Window:
     return Window(window.notes, window.clocks, window.beat, window.parts, piece, window.first)
 
 
-def hear(session: Session, folder: Path, where: str, seed: int) -> Heard:
-    """Raises MorphonyError where there is nothing to learn from."""
-    reports = list(scan(folder, where))
+def hear(session: Session, folder: Path, where: str, seed: int, cancelled: Callable[[], bool]) -> Heard:
+    """Raises MorphonyError where there is nothing to learn from, and when `cancelled()`."""
+    reports = list(scan(folder, where, cancelled=cancelled))
+    if cancelled():
+        raise MorphonyError(CALLED_OFF)
     root = folder.parent if folder.is_file() else folder
     scores = [midi.read_notes(root / r.path) for r in [r for r in reports if r.ok][:MOST_PIECES]]
     if not scores:
@@ -108,7 +110,14 @@ def _beside(piece: Piece) -> Tensor:
 
 
 def learn(
-    model_dir: Path | None, folder: Path, out: Path, *, steps: int | None = None, seed: int = 0, where: str = ""
+    model_dir: Path | None,
+    folder: Path,
+    out: Path,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    where: str = "",
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Learn a style; step 0 holds how strange its held-out bars are to the model's prior, in nats a bar ("loss").
 
@@ -118,7 +127,7 @@ def learn(
     session = Session.open(model_dir, "cpu")
     if session.model.events is not None:
         raise MorphonyError("A model of events has no latents to find a style in.")
-    heard = hear(session, folder, where, seed)
+    heard = hear(session, folder, where, seed, cancelled)
     torch.manual_seed(seed)
     style = InstantStyle.of(session.config.model).requires_grad_(True)
     style.begin(heard.rows, _drawn(session, heard, seed), heard.counts)

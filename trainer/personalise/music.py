@@ -5,7 +5,7 @@ Knows corpora and windows; no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,12 @@ class Music:
     remembered: set[int]
 
     @classmethod
-    def read(cls, folder: Path, where: str, base: Path | None, cache: Path, seed: int) -> Music:
-        """Raises MorphonyError where nothing can be used, or where one piece alone cannot be split."""
-        own, others = Corpus.build(folder, cache, where), Corpus.build(base or DEMO, cache)
+    def read(
+        cls, folder: Path, where: str, base: Path | None, cache: Path, seed: int, cancelled: Callable[[], bool]
+    ) -> Music:
+        """Raises MorphonyError where nothing can be used, where one piece alone cannot be split, and when cancelled."""
+        own = Corpus.build(folder, cache, where, cancelled=cancelled)
+        others = Corpus.build(base or DEMO, cache, cancelled=cancelled)
         return cls(own, others, *split(len(own.pieces), seed), *split(len(others.pieces), seed, BASE_HELD_OUT))
 
     def report(self) -> dict[str, Any]:

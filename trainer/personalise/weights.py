@@ -123,6 +123,7 @@ def fine_tune(
     resume: bool,
     cache: Path,
     accelerator: str,
+    cancelled: Callable[[], bool],
 ) -> Iterator[Step]:
     """Steps of a run; step 0 holds the held-out losses before. See `personalise`."""
     began = time.monotonic()
@@ -133,7 +134,7 @@ def fine_tune(
         raise MorphonyError("A model of events cannot be personalised.")
     config = replace(saved.config, train=_brief(saved.config.train, steps, kind.rate, seed))
     config = replace(config, loss=replace(config.loss, kl_warmup=0.0))
-    music = Music.read(folder, where, base, cache, seed)
+    music = Music.read(folder, where, base, cache, seed, cancelled)
     deviations = np.array(saved.facts["deviations"])
     own, others = music.held_out(config.train, deviations)
     held = {
