@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from engine.config import Config, TrainConfig
+from engine.model.vaegan import MusicTransformerVAEGAN
 from engine.score import Meter, Score, Track, make_notes, midi
 from tests.engine import small
 from trainer.batches import Windows
@@ -61,6 +63,15 @@ def windows(corpus: Corpus) -> Windows:
 @pytest.fixture(scope="session")
 def config() -> Config:
     return CONFIG
+
+
+@pytest.fixture(scope="module")
+def model() -> MusicTransformerVAEGAN:
+    """One that has learnt a tune; tests of a file may teach it more."""
+    torch.set_num_threads(1)
+    made = small.model(3)
+    small.learn(made, small.tune(8), small.conditions([96] * 8), 100)
+    return made
 
 
 @pytest.fixture

@@ -17,14 +17,6 @@ from trainer.batches import Windows
 from trainer.corpus import Corpus
 
 
-@pytest.fixture(scope="module")
-def model() -> MusicTransformerVAEGAN:
-    torch.set_num_threads(1)
-    made = small.model(3)
-    small.learn(made, small.tune(8), small.conditions([96] * 8), 100)
-    return made
-
-
 def test_a_colour_is_as_long_as_the_notes_it_changes(model: MusicTransformerVAEGAN, windows: Windows) -> None:
     """Scaled by measured notes, not by its own sigma."""
     model.eval()

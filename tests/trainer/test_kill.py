@@ -34,6 +34,7 @@ TRAIN = TrainConfig(
     keep_best=2,
     average="best",
 )
+LONGEST = 0.35  # of an unbroken run may pass before a kill: every part of it is reached, by many kills and little else
 LOSS = LossConfig(
     critic_start=0.2, adversarial_start=0.5, word_dropout=0.1, balance="uncertainty", kl_schedule="adaptive"
 )
@@ -68,7 +69,7 @@ def shorter(config: Config) -> Config:
 def prove(config: Config, corpus: Corpus, folder: Path, kills: int, a_run: int) -> Killer:
     """So many kills, at most so many a run; every run ends as the unbroken one did."""
     seconds = timed(config, corpus.folder, folder / "unbroken")
-    killer = Killer(config, corpus.folder, np.random.default_rng(kills), 0.6 * seconds)
+    killer = Killer(config, corpus.folder, np.random.default_rng(kills), LONGEST * seconds)
     number = 0
     while killer.kills < kills:
         killer.run(folder / f"run{number}", min(a_run, kills - killer.kills))

@@ -17,14 +17,6 @@ from trainer import finish, prior
 from trainer.batches import Batch, Windows
 
 
-@pytest.fixture(scope="module")
-def model() -> MusicTransformerVAEGAN:
-    torch.set_num_threads(1)
-    made = small.model(3)
-    small.learn(made, small.tune(8), small.conditions([96] * 8), 100)
-    return made
-
-
 def test_the_prior_learns_and_nothing_else_moves(model: MusicTransformerVAEGAN, windows: Windows) -> None:
     before = {n: p.clone() for n, p in model.named_parameters() if not n.startswith("prior")}
     steps = list(prior.train_prior(model, windows, windows, 60))
