@@ -65,6 +65,7 @@ def _try(folder: Path) -> dict[str, object]:
         studio.morph_state["register"].move(-1.0)
         until(lambda: studio.document.score is not before, "a morphed piece")
         song = studio.document.score
+        said = midi.status.sentence if midi else "no MIDI"
         render(cut(song, BarGrid.of(song), range(1)), folder / "bar.wav")
     finally:
         studio.close()
@@ -73,7 +74,7 @@ def _try(folder: Path) -> dict[str, object]:
         "model_seconds": ready,
         "notes": len(song.notes),
         "loudest": _loudest(folder / "bar.wav"),
-        "midi": midi.status.sentence if midi else "no MIDI",
+        "midi": said,
     }
 
 
