@@ -25,6 +25,7 @@ from app.document import Document
 from app.files import Files
 from app.handle import DragHandle
 from app.lights import EngineLight, SoundLights
+from app.listening import Listening
 from app.live.live import Live
 from app.mixer import Mixer
 from app.morphing import Morphing, MorphPoint
@@ -102,6 +103,7 @@ class Studio(QObject):
         # Fine-tuning
         self.trainer = TrainerThread(self)
         self.training = TrainingPanel(self.trainer, self.settings, user_data_path("morphony", False) / "styles")
+        self.listening = Listening(self.player, lambda: self.sound.synth, self)
         # Files
         self.files = Files(self.document, self.settings, self.window, self.snapshot)
         # Proposals, locked notes
@@ -209,6 +211,10 @@ class Studio(QObject):
         self.engine.ready.connect(self._on_ready)
         self.engine.failed.connect(self._on_engine_failed)
         self.training.use_style.connect(self.use_style)
+        self.training.samples.play.connect(self.listening.play)
+        self.training.samples.stop.connect(self.listening.stop)
+        self.listening.changed.connect(self.training.samples.show_playing)
+        self.listening.problem.connect(messages.problem)
         self.training.loading.connect(self._on_plots_loading)
 
     def _open_first(self, path: Path | None) -> None:
@@ -270,6 +276,7 @@ class Studio(QObject):
         """End everything in order: sound first, so that no note hangs. False when the engine is still loading."""
         for timer, _ in self._starters:
             timer.stop()
+        self.listening.stop()
         self.player.close()
         self.live.close()
         self.live_panel.wait()

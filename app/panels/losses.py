@@ -40,6 +40,14 @@ class LossHistory:
         x, y = self._curves.get((term, held_out), ([], []))
         return np.array(x, float), np.array(y, float)
 
+    def to_csv(self) -> str:
+        """Every value there is, a row each: step, seconds, training or held out, term, value."""
+        rows = ["step,seconds,music,term,value"]
+        for step in self.steps:
+            for music, values in (("training", step.train), ("held out", step.held_out or {})):
+                rows += [f"{step.n},{step.seconds:.3f},{music},{term},{value!r}" for term, value in values.items()]
+        return "\n".join(rows) + "\n"
+
     def improvement(self) -> float | None:
         """By what share the best held-out loss lies below the first one; None until there are two."""
         _, y = self.curve(TOTAL, held_out=True)

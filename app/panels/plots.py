@@ -5,20 +5,37 @@ Draws a `LossHistory`; a timer of its own redraws, never the thread that trains.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QPainter, QPixmap
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app import theme
 from app.panels.losses import TOTAL, Curve, LossHistory, smoothed
+from engine.errors import MorphonyError, reason
 
 REDRAW_MS = 80
-SMOOTHINGS = {"no smoothing": 0.0, "light smoothing": 0.6, "strong smoothing": 0.9}
+SMOOTHINGS = {"as it is": 0.0, "smoothed": 0.6, "much smoothed": 0.9}
 
 
 class LossPlots(QWidget):
     """One term at a time, training and held out, with a log scale and smoothing to choose."""
+
+    problem = Signal(str)
 
     def __init__(self, history: LossHistory, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -26,12 +43,25 @@ class LossPlots(QWidget):
         self._drawn = -1
         self.term = QComboBox()
         self.term.setAccessibleName(self.tr("Loss term"))
-        self.term.setMinimumWidth(176)
-        self.log_scale = QCheckBox(self.tr("Log scale"))
+        self.term.setMinimumWidth(144)
+        self.log_scale = QCheckBox(self.tr("Log"))
+        self.log_scale.setAccessibleName(self.tr("Log scale"))
         self.smoothing = QComboBox()
         self.smoothing.setAccessibleName(self.tr("Smoothing"))
         for words, weight in SMOOTHINGS.items():
             self.smoothing.addItem(self.tr(words), weight)
+        self.whole = QToolButton()
+        self.whole.setToolTip(self.tr("The whole run again, after zooming with the wheel or a drag"))
+        self.whole.setText(self.tr("Fit"))
+        self.whole.clicked.connect(self._show_whole)
+        self.export = QToolButton()
+        self.export.setText(self.tr("Export"))
+        self.export.setToolTip(self.tr("The plot as a picture, or every value as a table"))
+        self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.export)
+        menu.addAction(self.tr("Picture (.png)…")).triggered.connect(lambda: self._ask(".png", self.save_picture))
+        menu.addAction(self.tr("Table (.csv)…")).triggered.connect(lambda: self._ask(".csv", self.save_table))
+        self.export.setMenu(menu)
         self._keys = QLabel()
         self.plot = pg.PlotWidget()
         self.plot.setMinimumHeight(96)
@@ -57,15 +87,47 @@ class LossPlots(QWidget):
         bar = QHBoxLayout()
         bar.setContentsMargins(8, 0, 16, 0)
         bar.setSpacing(8)
+        for choice in (self.term, self.smoothing):
+            choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            choice.setMinimumContentsLength(11)
         for widget in (self.term, self.smoothing, self.log_scale):
             bar.addWidget(widget)
         bar.addStretch(1)
         bar.addWidget(self._keys)
+        bar.addWidget(self.whole)
+        bar.addWidget(self.export)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 8, 0, 0)
         column.setSpacing(4)
         column.addLayout(bar)
         column.addWidget(self.plot, 1)
+
+    def _show_whole(self) -> None:
+        self.plot.getPlotItem().enableAutoRange()
+
+    def save_picture(self, path: Path) -> None:
+        """The plot as it stands, at twice its size. Raises MorphonyError when it cannot be written."""
+        picture = QPixmap(self.plot.size() * 2)  # the painter fills it: twice as fine
+        painter = QPainter(picture)
+        self.plot.render(painter)
+        painter.end()
+        if not picture.save(str(path), "PNG"):
+            raise MorphonyError(f"{path.name} was not written.")
+
+    def save_table(self, path: Path) -> None:
+        """Every value of the run. Raises MorphonyError when it cannot be written."""
+        try:
+            path.write_text(self.history.to_csv(), encoding="utf-8")
+        except OSError as error:
+            raise MorphonyError(f"{path.name} was not written: {reason(error)}.") from error
+
+    def _ask(self, suffix: str, write: Callable[[Path], None]) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, self.tr("Export"), f"losses{suffix}", f"*{suffix}")
+        if name:
+            try:
+                write(Path(name if name.lower().endswith(suffix) else name + suffix))
+            except MorphonyError as error:
+                self.problem.emit(str(error))
 
     def set_history(self, history: LossHistory) -> None:
         """Draw another run."""

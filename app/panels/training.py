@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -28,6 +29,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.panels.losses import TOTAL, Curve, LossHistory
+from app.panels.samples import Samples
 from app.panels.slider import MARGIN
 from app.settings import Settings
 from app.trainer_thread import FileReport, TrainerState, TrainerThread, TrainingStep
@@ -36,6 +38,13 @@ if TYPE_CHECKING:
     from app.panels.plots import LossPlots
 
 STEPS = 300
+ADAPTER, INSTANT = "adapter", "instant"
+KINDS = {ADAPTER: "Adapter", INSTANT: "Instant style"}
+WHAT_IT_LEARNS = {
+    ADAPTER: "Minutes. Trains small matrices in the model: it learns how your music is written, note by note.",
+    INSTANT: "Seconds. Finds where your music lies in what the model knows: new sliders that lead there.",
+}
+INSTANT_SECONDS = 30.0
 COLUMN = 304
 HEIGHT = 232
 MIN_NOTES = 200  # fewer notes teach nothing that can be measured on pieces held out
@@ -83,11 +92,18 @@ class TrainingPanel(QWidget):
         self.steps.setRange(10, 20_000)
         self.steps.setSingleStep(50)
         self.steps.setValue(STEPS)
+        self.steps.setFixedWidth(104)
         self.steps.setSuffix(self.tr(" steps"))
         self.steps.setToolTip(self.tr("How long to train: type, or use the arrow keys."))
         self.steps.lineEdit().setTextMargins(8, 0, 8, 0)
         self.steps.setAccessibleName(self.tr("Training steps"))
         self.steps.valueChanged.connect(lambda _: self._show())
+        self.kind = QComboBox()
+        self.kind.setAccessibleName(self.tr("Way of learning"))
+        for kind, words in KINDS.items():
+            self.kind.addItem(self.tr(words), kind)
+        self.kind.currentIndexChanged.connect(lambda _: self._show())
+        self.samples = Samples()
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
         self.main_button = self._button(self.main_action, primary=True)
@@ -124,7 +140,12 @@ class TrainingPanel(QWidget):
         for widget in (self.title, self.words, self.progress):
             column.addWidget(widget)
         column.addStretch(1)
-        column.addWidget(self.steps)
+        column.addWidget(self.samples)
+        how = QHBoxLayout()
+        how.setSpacing(8)
+        how.addWidget(self.kind, 1)
+        how.addWidget(self.steps)
+        column.addLayout(how)
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
         buttons.addWidget(self.main_button)
@@ -196,7 +217,10 @@ class TrainingPanel(QWidget):
         self.history = LossHistory()
         if self.plots is not None:
             self.plots.set_history(self.history)
-        self.trainer.fine_tune(self.folder, self.out, self.model(), steps=self.steps.value())
+        self.samples.clear()
+        kind = self.kind.currentData()
+        options = {"steps": self.steps.value()} if kind == ADAPTER else {}  # an instant style knows how long it takes
+        self.trainer.fine_tune(self.folder, self.out, self.model(), kind=kind, **options)
         self._go(Stage.TRAINING)
 
     def _use(self) -> None:
@@ -215,6 +239,7 @@ class TrainingPanel(QWidget):
 
     def _on_step(self, step: TrainingStep) -> None:
         self.history.add(step)
+        self.samples.add(step.n, step.samples)
         self._show()
 
     def _on_ended(self, state: TrainerState, words: str) -> None:
@@ -229,7 +254,7 @@ class TrainingPanel(QWidget):
 
     def _remember_pace(self) -> None:
         last = self.history.steps[-1] if self.history.steps else None
-        if last is not None and last.n > 0:
+        if last is not None and last.n > 0 and self.kind.currentData() == ADAPTER:
             self.settings.set("step_seconds", float(last.seconds / last.n))
 
     # What is shown
@@ -247,6 +272,7 @@ class TrainingPanel(QWidget):
             from app.panels.plots import LossPlots
 
             self.plots = LossPlots(self.history)
+            self.plots.problem.connect(self.problem)
             self.plots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
             self._right.addWidget(self.plots)
 
@@ -265,7 +291,11 @@ class TrainingPanel(QWidget):
         self.other_button.setText(other)
         self.other_button.setVisible(bool(other))
         self.refused.setVisible(self.refused.count() > 0)
-        self.steps.setVisible(self.stage is Stage.REPORT and not self._why_not())
+        choosing = self.stage is Stage.REPORT and not self._why_not()
+        self.kind.setVisible(choosing)
+        self.kind.setToolTip(self.tr(WHAT_IT_LEARNS[self.kind.currentData()]))
+        self.steps.setVisible(choosing and self.kind.currentData() == ADAPTER)
+        self.samples.setVisible(self.stage in (Stage.TRAINING, Stage.RESULT) and self.samples.chosen.count() > 0)
         self.progress.setVisible(self.stage in (Stage.SCANNING, Stage.TRAINING))
         training = self.stage is Stage.TRAINING and self.history.steps
         self.progress.setRange(0, self.history.steps[-1].steps if training else 0)
@@ -312,7 +342,8 @@ class TrainingPanel(QWidget):
         ]
         if refusal:
             return name, f"{lines[0]}\n{refusal}", self.tr("Another folder…"), ""
-        seconds = self.steps.value() * self.settings.get("step_seconds", float)
+        adapter = self.kind.currentData() == ADAPTER
+        seconds = self.steps.value() * self.settings.get("step_seconds", float) if adapter else INSTANT_SECONDS
         lines.append(self.tr("About {0} on this computer; you can go on composing.").format(duration(seconds)))
         return name, "\n".join(lines), self.tr("Fine-tune"), self.tr("Another folder…")
 
@@ -356,7 +387,8 @@ class TrainingPanel(QWidget):
             _, y = self.history.curve(TOTAL, held_out)
             if len(y):
                 values.append(words.format(y[-1]))
-        return self.tr("Loss per note: {0}").format(", ".join(values)) if values else ""
+        words = self.tr("Loss per note: {0}") if self.kind.currentData() == ADAPTER else self.tr("Nats per bar: {0}")
+        return words.format(", ".join(values)) if values else ""
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
 from app.panels.losses import LossHistory, smoothed
@@ -166,3 +167,52 @@ def test_smoothing_keeps_a_constant_and_skips_what_is_not_a_number() -> None:
 
 def test_durations_read_as_one_says_them() -> None:
     assert [duration(s) for s in (0.2, 72, 600, 9000)] == ["1 s", "72 s", "10 min", "2.5 h"]
+
+
+def test_the_kind_that_is_chosen_is_asked_for(panel: TrainingPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(panel.trainer, "fine_tune", lambda *_, **options: asked.append(options))
+    a_scan(panel)
+    assert panel.kind.isVisible()
+    panel.start()
+    panel._go(Stage.REPORT)
+    panel.kind.setCurrentIndex(panel.kind.findData("instant"))
+    assert panel.steps.isHidden()
+    assert "30 s" in panel.words.text()
+    panel.start()
+    assert asked == [{"kind": "adapter", "steps": panel.steps.value()}, {"kind": "instant"}]
+
+
+def test_samples_are_listed_the_newest_first_chosen_and_played(panel: TrainingPanel) -> None:
+    heard: list[Path] = []
+    panel.samples.play.connect(heard.append)
+    a_scan(panel)
+    panel.start()
+    assert panel.samples.isHidden()
+    panel.trainer.step.emit(TrainingStep(10, 40, 1.0, {"loss": 3.0}, None, samples=("a/piece.mid", "a/drawn.mid")))
+    panel.trainer.step.emit(TrainingStep(20, 40, 2.0, {"loss": 2.0}, None, samples=("b/piece.mid",)))
+    assert panel.samples.chosen.currentText() == "Step 20: piece"
+    panel.samples.button.click()
+    assert heard == [Path("b/piece.mid")]
+    panel.samples.chosen.setCurrentIndex(0)
+    panel.samples.chosen.activated.emit(0)
+    panel.trainer.step.emit(TrainingStep(30, 40, 3.0, {"loss": 1.0}, None, samples=("c/piece.mid",)))
+    assert panel.samples.chosen.currentText() == "Step 10: piece"  # a choice stays
+
+
+def test_export_writes_every_value_and_a_picture(panel: TrainingPanel, tmp_path: Path) -> None:
+    a_scan(panel)
+    panel.start()
+    for step in some_steps():
+        panel.trainer.step.emit(step)
+    assert panel.plots is not None
+    panel.plots.save_table(tmp_path / "l.csv")
+    rows = [line.split(",") for line in (tmp_path / "l.csv").read_text().splitlines()[1:]]
+    for music, held_out in (("training", False), ("held out", True)):
+        x, y = panel.history.curve("loss", held_out)
+        assert [(float(r[0]), float(r[4])) for r in rows if r[2:4] == [music, "loss"]] == list(zip(x, y, strict=True))
+    panel.plots.save_picture(tmp_path / "l.png")
+    picture = QImage(str(tmp_path / "l.png"))
+    assert picture.width() == 2 * panel.plots.plot.width()
+    with pytest.raises(MorphonyError, match="was not written"):
+        panel.plots.save_table(tmp_path / "no" / "l.csv")
