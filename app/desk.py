@@ -83,7 +83,7 @@ class Desk(QObject):
         self._lent: list[tuple[QAction, list[QKeySequence]]] = []
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
         self._refresh.timeout.connect(self.refresh)
-        morphing.tracks = lambda: self.proposals.scope().tracks
+        morphing.tracks = self.proposals.tracks
         self._wire()
         self.refresh()
 

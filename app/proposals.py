@@ -95,8 +95,7 @@ class Proposals(QObject):
 
     def scope(self) -> Scope:
         """The marked bars, else the selected notes, else the piece; on the track being edited, or on all."""
-        roll = self.roll
-        tracks = None if roll.track is None else frozenset({roll.track})
+        roll, tracks = self.roll, self.tracks()
         if roll.bars is not None:
             return Scope(range(roll.bars.start, min(roll.bars.stop, roll.bar_count)), tracks)
         if len(roll.selection):
@@ -104,6 +103,10 @@ class Proposals(QObject):
             first, last = (int(roll.grid.bar_of(t)) for t in (ticks.min(), ticks.max()))
             return Scope(range(first, last + 1), None, frozenset(map(int, roll.selection)) - self._locked())
         return Scope(None, tracks)
+
+    def tracks(self) -> frozenset[int] | None:
+        """The track being edited; None is all of them."""
+        return None if self.roll.track is None else frozenset({self.roll.track})
 
     def why_not(self, verb: str) -> str:
         """Why a verb cannot be asked for now, as a sentence; empty when it can."""

@@ -129,7 +129,7 @@ class TakeRow(QStyledItemDelegate):
             painter.fillRect(row, QColor(tokens.hover if state & QStyle.StateFlag.State_Selected else tokens.field))
         picture = QRect(row.left() + 8, row.top() + 8, 64, 32)
         painter.fillRect(picture, QColor(tokens.ground))
-        paint_picture(painter, picture.adjusted(2, 2, -2, -2), take.picture, tokens.track_hues[0])
+        paint_picture(painter, picture.adjusted(4, 4, -4, -4), take.picture, tokens.track_hues[0])
         words = QRect(picture.right() + 8, row.top() + 6, row.right() - picture.right() - 44, 36)
         painter.setFont(theme.figures(tokens.font_small))
         painter.setPen(QColor(tokens.text))

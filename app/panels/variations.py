@@ -74,7 +74,7 @@ class VariationsGrid(QWidget):
             painter.fillRect(cell, QColor(tokens.hover if place == self._under else tokens.ground))
             if place in variations.scores:
                 colour = tokens.track_hues[0] if place == MIDDLE else tokens.proposal
-                paint_picture(painter, cell.adjusted(3, 10, -3, -3), self._picture(place), colour)
+                paint_picture(painter, cell.adjusted(3, 15, -3, -5), self._picture(place), colour)
             else:
                 painter.setPen(QColor(tokens.text_dim))
                 painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, "…")
