@@ -77,6 +77,7 @@ def fittest(
     """
     outside, knobs = known[~np.isin(known["bar"], scope)], knobs_of(session, asked)
     end = max(scope.stop, int(known["bar"].max(initial=0)) + 1)
+    near = [bar for bar in near if bar < end]
     found = []
     for z in latents:
         z_fine = piece.z_fine.clone()

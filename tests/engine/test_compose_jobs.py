@@ -31,7 +31,7 @@ from engine.errors import MorphonyError
 from engine.generation import ensemble
 from engine.masks import Masks
 from engine.model.latents import slerp
-from engine.score import Event, Meter, Score, harmony, make_notes, midi
+from engine.score import Event, Meter, Score, Track, harmony, make_notes, midi
 from engine.score.timing import BarGrid
 from engine.session import Piece, Session
 from engine.tokens.bars import is_modelled, rows_of, to_bars
@@ -153,6 +153,13 @@ def test_infilling_changes_its_bars_and_no_other_note(session: Session, piece: P
     inside = [np.isin(bar_numbers(s), bars) & is_modelled(s) for s in (piece.score, score)]
     assert bytes_of(score, ~inside[1]) == bytes_of(piece.score, ~inside[0])
     assert bytes_of(score, inside[1]) != bytes_of(piece.score, inside[0])
+
+
+def test_bars_before_silent_last_ones_are_filled_in(session: Session) -> None:
+    held = make_notes([(i * BAR, BAR // 2, 60 + i, 80, 0) for i in range(6)] + [(5 * BAR, 3 * BAR, 48, 80, 0)])
+    source = Score(480, (Track("Piano"),), held)
+    made = run(infill(session, session.encode(source), range(3, 5)))
+    assert bytes_of(made, bar_numbers(made) == 5) == bytes_of(source, bar_numbers(source) == 5)
 
 
 def test_infilling_survives_the_file_it_is_written_to(session: Session, tmp_path) -> None:
