@@ -26,6 +26,11 @@ def test_what_is_under_the_lgpl_is_a_file_of_its_own(bundle: Path) -> None:
     assert [stem for stem in REPLACEABLE if not any(name.startswith(stem) for name in names)] == []
 
 
+def test_nothing_under_the_gpl_alone_is_in_it(bundle: Path) -> None:
+    names = [path.name for path in bundle.rglob("*") if path.is_file() and path.stat().st_size]
+    assert [name for name in names if name.startswith(("libreadline", "libgdbm", "midi2abc", "abc2midi"))] == []
+
+
 def test_every_work_of_others_is_named_with_its_licence(bundle: Path) -> None:
     text = (bundle / "THIRD-PARTY.txt").read_text(encoding="utf-8")
     for name in ("PySide6", "torch", "numpy", "python-rtmidi", "pyfluidsynth", "libfluidsynth3", "Python"):
