@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROLLED = ("density", "syncopation", "register", "range", "articulation")  # sliders whose notes are drawn
 AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
 ROLL_BARS = 4
+MAPPED = 40  # pieces of a corpus on the map
 LEVELS = ("fine", "local", "global")
 SMOOTHED = 50  # steps of a run that are averaged in a curve, at most; a 20th of a short one
 SLOT_NAMES = {
@@ -38,6 +39,7 @@ def draw(
     if "sliders" in details:
         drawn.append(responses(out / "sliders.png", details["sliders"]))
         drawn += traversals(session, music, where, out / "notes.png")
+        drawn.append(latent_map(out / "map.png", places(session, music, where)))
     if details.get("generated"):
         drawn.append(statistics(out / "statistics.png", details["generated"], result["figures"]["all"]))
     points = _rate(result["files"])
@@ -98,6 +100,34 @@ def _rolls(session: Session, piece: Piece) -> list[Panel]:
                 )
             )  # fmt: skip
     return panels
+
+
+def places(session: Session, music: Path, where: str) -> dict[str, Curve]:
+    """Corpus -> where its pieces lie: means of their bars' latents, along the two directions in which they differ most.
+
+    At most MAPPED pieces of every corpus.
+    """
+    means: dict[str, list[np.ndarray]] = {}
+    for file in listing.list_files(music, where):
+        if len(means.get(file.corpus, ())) < MAPPED:
+            try:
+                piece = session.encode(midi.read_notes(file.path))
+            except MorphonyError:
+                continue
+            means.setdefault(file.corpus, []).append(piece.z_fine.mean(0).numpy())
+    corpora = sorted(means)
+    every = np.concatenate([means[name] for name in corpora]) if corpora else np.zeros((0, 2))
+    apart = every - every.mean(0)
+    _, _, directions = np.linalg.svd(apart, full_matrices=False)
+    at = np.split(apart @ directions[:2].T, np.cumsum([len(means[name]) for name in corpora])[:-1])
+    return {name: (xy[:, 0].tolist(), xy[:, 1].tolist()) for name, xy in zip(corpora, at, strict=True)}
+
+
+def latent_map(path: Path, points: dict[str, Curve]) -> Path:
+    """The map of the corpora: a point a piece, near others whose bars are alike."""
+    panel = Panel(points=points, across="first principal direction of pieces", up="second")
+    picture(path, "Where pieces lie in latent space", [panel], 1, HEIGHT, legend=True)
+    return path
 
 
 def statistics(path: Path, found: Mapping[str, Any], figures: Mapping[str, float]) -> Path:

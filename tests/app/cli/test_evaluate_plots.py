@@ -52,6 +52,12 @@ def test_slider_responses_have_a_panel_a_slider_and_statistics_name_what_is_shar
     assert share(drawn, "#d6d6d6") > 1e-3
 
 
+def test_the_map_shows_every_corpus(tmp_path: Path) -> None:
+    drawn = evaluate_plots.latent_map(tmp_path / "m.png", {"a": ([0, 1], [0, 1]), "b": ([1, 0.5], [0, 0.5])})
+    assert share(drawn, BLUE) > 1e-5
+    assert share(drawn, VERMILION) > 1e-5
+
+
 def test_notes_are_drawn_where_they_sound(tmp_path: Path) -> None:
     panel = pictures.Panel("x", notes=[(0, 48, 60, 1.0, 0), (48, 96, 64, 1.0, 1)], x=(0, 96), y=(58, 66), bare=True)
     pictures.picture(tmp_path / "n.png", "Notes", [panel], 1, 300)
