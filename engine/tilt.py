@@ -24,6 +24,7 @@ PITCH_STAGE = ("register", "range", "leaps", "pitch_variety", "consonance")
 UNTOLD = ("register",)  # the decoder, when told of it, transposes every note at every touch
 AMOUNT_NAMES = ("density", "rhythm", "syncopation", "polyphony", "leaps", "articulation", "dynamic_spread")
 LIKELY_SLOTS = 2.0  # a note sounds for more 16ths than this, mostly
+ON_BEATS = 0.3  # how fast on-beats fall while off-beats rise
 OTHER_STEP = 0.5  # how much more slowly pitches rise that are no octave of a note
 NEAR = 1.5  # amount by which the likeliest off-beat sounds
 BACKWARD = 3.0  # how far a tilt may pull back what the told decoder overdid
@@ -334,7 +335,7 @@ def syncopation(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) ->
     nearest = np.full(len(rows.clocks), -np.inf)
     np.maximum.at(nearest, rows.bar[off], (logits / weight)[off])
     speed = np.maximum(-nearest / NEAR, 1.0)[rows.bar]
-    return np.where(off, weight * speed, -0.7)
+    return np.where(off, weight * speed, -ON_BEATS)
 
 
 def polyphony(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
@@ -345,13 +346,20 @@ def polyphony(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> F
 
 
 def register(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
-    """Pitches above those of their onset rise, an octave by one: octaves of its notes first, which keep the harmony."""
+    """Octaves above the notes of an onset rise by one, those below fall; other pitches move half as much, so that what
+    moves keeps the harmony, and nothing moves by more than an octave.
+    """
     begins, place = _runs(rows.place)
+    played = np.zeros((len(begins), 128), bool)
+    played[place[reference], rows.pitch[reference]] = True
     middle = _mean_by(rows.pitch[reference].astype(float), place[reference], len(begins))
-    octave = np.zeros((len(begins), 12), bool)
-    octave[place[reference], rows.pitch[reference] % 12] = True
-    higher = (rows.pitch - middle[place]) / 12
-    return np.where(octave[place, rows.pitch % 12], higher, OTHER_STEP * higher)
+    higher = OTHER_STEP * np.clip((rows.pitch - middle[place]) / 12, -1, 1)
+    for octaves in sorted(range(-7, 8), key=abs, reverse=True):  # the nearest note of its class is what counts
+        at = rows.pitch - 12 * octaves
+        known = (at >= 0) & (at < 128)
+        known[known] = played[place[known], at[known]]
+        higher[known] = np.sign(octaves)
+    return higher
 
 
 def pitch_range(rows: Rows, logits: Floats, reference: Bools, anchor: Anchor) -> Floats:
