@@ -184,11 +184,13 @@ class Desk(QObject):
         self.takes_dock.show()
 
     def _show_grid(self) -> None:
+        from app.panels.takes import TakesPanel
+
         self.takes_dock.show()
         self.variations.ask()
         panel = self.takes_dock.widget()
-        if panel is not None and panel.focusProxy() is not None:
-            panel.setFocus()
+        if isinstance(panel, TakesPanel):
+            panel.grid.setFocus()
 
     def _on_restored(self, take: Take, score: Score) -> None:
         recipe = take.recipe

@@ -131,6 +131,8 @@ class Studio(QObject):
         window.tabifyDockWidget(self.training_dock, self.tracks_dock)
         self.events_dock = window.add_dock("events", self.tr("Events"), self.events, area.RightDockWidgetArea)
         self.live_dock = window.add_dock("live", self.tr("Live"), self.live_panel, area.RightDockWidgetArea)
+        for dock in (self.events_dock, self.live_dock):  # four below each other would leave none of them room
+            window.tabifyDockWidget(self.desk.takes_dock, dock)
         for dock in (self.training_dock, self.tracks_dock, self.events_dock, self.live_dock):
             dock.hide()
         for light in (self.sound.sound_light, self.sound.midi_light, self.engine_light.light):

@@ -126,6 +126,7 @@ class Window(QMainWindow):
             dock.visibilityChanged.connect(fill)
         action = self.actions_by_name[name]
         action.toggled.connect(dock.setVisible)
+        action.toggled.connect(lambda on: dock.raise_() if on else None)  # before the others of its tabs
         dock.visibilityChanged.connect(lambda _: action.setChecked(not dock.isHidden()))
         return dock
 

@@ -38,16 +38,15 @@ class LivePanel(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._background = Background(self)
         self._inputs: tuple[str, ...] = ()
-        self._column = QVBoxLayout()
+        self._inner = QWidget(self)  # parent of all from the start: a chain of focus put together later breaks off
+        self.setWidget(self._inner)
+        self._column = QVBoxLayout(self._inner)
         self._column.setContentsMargins(16, 8, 16, 16)
         self._column.setSpacing(8)
         self._in()
         self._time()
         self._out()
         self._column.addStretch(1)
-        inner = QWidget()
-        inner.setLayout(self._column)
-        self.setWidget(inner)
         live.changed.connect(self.follow)
         live.told.connect(self._tell)
         live.document.changed.connect(self._list_tracks)
@@ -185,12 +184,13 @@ class LivePanel(QScrollArea):
         """A row a track with the port it goes to."""
         while (item := self._tracks.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
+                widget.hide()  # until it is gone, it takes neither room nor focus
                 widget.deleteLater()
         self.ports = []
         names = [n for n in getattr(self.live.sound.midi, "names", ()) if "Morphony" not in n]
         for row, track in enumerate(self.live.document.score.tracks):
             called = track.name or self.tr("Track {0}").format(row + 1)
-            label, port = QLabel(called), QComboBox()
+            label, port = QLabel(called, self._inner), QComboBox(self._inner)
             label.setTextFormat(Qt.TextFormat.PlainText)
             port.setAccessibleName(self.tr("MIDI port of {0}").format(called))
             port.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

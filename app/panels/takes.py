@@ -264,7 +264,6 @@ class TakesPanel(QWidget):
         takes.changed.connect(self._follow)
         theme.themes.changed.connect(self._dress)
         self._takes = takes
-        self.setFocusProxy(self.grid)
         self._follow()
         self._dress()
 

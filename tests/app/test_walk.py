@@ -109,8 +109,8 @@ def test_every_control_has_a_name_and_says_why_it_is_off(studio: Studio) -> None
 
 def test_tab_leads_to_every_control(studio: Studio, qtbot: QtBot) -> None:
     window = studio.window
-    for name in ("training_dock", "tracks_dock"):  # one behind the other: each in front once
-        dock = getattr(studio, name)
+    front = studio.training_dock, studio.tracks_dock, studio.desk.takes_dock, studio.events_dock, studio.live_dock
+    for dock in front:  # one behind the other: each in front once
         dock.raise_()
         QApplication.processEvents()
         window.activateWindow()
