@@ -22,6 +22,7 @@ ROLLED = ("density", "syncopation", "register", "range", "articulation")  # slid
 AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
 ROLL_BARS = 4
 MAPPED = 40  # pieces of a corpus on the map
+LEAST_MAPPED = 3  # pieces: fewer have no directions in which they differ
 LEVELS = ("fine", "local", "global")
 SMOOTHED = 50  # steps of a run that are averaged in a curve, at most; a 20th of a short one
 SLOT_NAMES = {
@@ -39,12 +40,14 @@ def draw(
     if "sliders" in details:
         drawn.append(responses(out / "sliders.png", details["sliders"]))
         drawn += traversals(session, music, where, out / "notes.png")
-        drawn.append(latent_map(out / "map.png", places(session, music, where)))
+        points = places(session, music, where)
+        if sum(len(x) for x, _ in points.values()) >= LEAST_MAPPED:
+            drawn.append(latent_map(out / "map.png", points))
     if details.get("generated"):
         drawn.append(statistics(out / "statistics.png", details["generated"], result["figures"]["all"]))
-    points = _rate(result["files"])
-    if points:
-        drawn.append(rate(out / "rate.png", points))
+    rates = _rate(result["files"])
+    if rates:
+        drawn.append(rate(out / "rate.png", rates))
     if run is not None:
         drawn.append(losses(out / "losses.png", run))
     return drawn
@@ -118,7 +121,7 @@ def places(session: Session, music: Path, where: str) -> dict[str, Curve]:
     corpora = sorted(means)
     every = np.concatenate([means[name] for name in corpora]) if corpora else np.zeros((0, 2))
     apart = every - every.mean(0)
-    _, _, directions = np.linalg.svd(apart, full_matrices=False)
+    _, _, directions = np.linalg.svd(apart)
     at = np.split(apart @ directions[:2].T, np.cumsum([len(means[name]) for name in corpora])[:-1])
     return {name: (xy[:, 0].tolist(), xy[:, 1].tolist()) for name, xy in zip(corpora, at, strict=True)}
 
